@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bertrand {
+
+/// A whole file, mapped read-only. Moves, does not copy; the bytes stay where they are while it
+/// lives. Throws Error (io) naming the file when it cannot be opened, and (bad_input) when it is
+/// not a regular file.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+  std::string_view text() const;
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+/// The whole file as a string; "-" reads standard input. Throws Error (io) naming the file.
+std::string read_file(const std::filesystem::path& path);
+
+/// A file that appears under its name complete or not at all: written beside it, flushed to the
+/// disk, renamed. If commit() is not called the partial file is removed. Throws Error (io) naming
+/// the file, with what the system said (disk full, no permission).
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const char* doing) const;
+
+  std::filesystem::path path_;
+  std::filesystem::path partial_;
+  std::FILE* file_ = nullptr;
+};
+
+/// AtomicFile in one call.
+void write_file(const std::filesystem::path& path, std::string_view text);
+
+/// A folder that appears under its name complete or not at all: `fill` writes into a folder beside
+/// it, which is then renamed; an existing folder of that name is replaced. Throws what `fill`
+/// throws, the partial folder removed.
+void write_folder(const std::filesystem::path& path,
+                  const std::function<void(const std::filesystem::path& partial)>& fill);
+
+}  // namespace bertrand

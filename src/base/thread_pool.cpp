@@ -1,0 +1,130 @@
+#include "base/thread_pool.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sched.h>
+#include <string>
+
+namespace bertrand {
+namespace {
+
+/// CPUs allowed by cgroup v2's cpu.max of this process's group, 0 where there is no limit.
+unsigned cgroup_cpus() {
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    if (line.rfind("0::", 0) != 0) {
+      continue;
+    }
+    std::ifstream limit("/sys/fs/cgroup" + line.substr(3) + "/cpu.max");
+    std::string quota;
+    double period = 0;
+    if (limit >> quota >> period && quota != "max" && period > 0) {
+      return static_cast<unsigned>(std::max(1.0, std::stod(quota) / period + 0.999));
+    }
+  }
+  return 0;
+}
+
+/// A loop in the engine lasts from microseconds up; a short spin spares the futex between two of
+/// them.
+template <typename Ready>
+bool spin_until(const Ready& ready) {
+  constexpr int kSpins = 2000;
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (ready()) {
+      return true;
+    }
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+  return false;
+}
+
+}  // namespace
+
+unsigned available_threads() {
+  unsigned cpus = std::max(1U, std::thread::hardware_concurrency());
+  cpu_set_t mask;
+  if (::sched_getaffinity(0, sizeof mask, &mask) == 0) {
+    cpus = static_cast<unsigned>(std::max(1, CPU_COUNT(&mask)));
+  }
+  const unsigned limit = cgroup_cpus();
+  return limit == 0 ? cpus : std::min(cpus, limit);
+}
+
+ThreadPool::ThreadPool(unsigned threads) {
+  for (unsigned worker = 1; worker < threads; ++worker) {
+    workers_.emplace_back([this, worker] { work(worker); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stop_ = true;
+  ++round_;
+  round_.notify_all();
+  for (std::thread& worker : workers_) {
+    worker.join();
+  }
+}
+
+void ThreadPool::for_each(size_t count, const Body& body) {
+  if (count == 0) {
+    return;
+  }
+  body_ = &body;
+  count_ = count;
+  next_ = 0;
+  failed_ = false;
+  failure_ = nullptr;
+  if (count == 1 || workers_.empty()) {
+    run(/*worker=*/0);
+  } else {
+    running_ = static_cast<uint32_t>(workers_.size());
+    ++round_;
+    round_.notify_all();
+    run(/*worker=*/0);
+    if (!spin_until([this] { return running_ == 0; })) {
+      for (uint32_t left = running_; left != 0; left = running_) {
+        running_.wait(left);
+      }
+    }
+  }
+  if (failure_) {
+    std::rethrow_exception(failure_);
+  }
+}
+
+void ThreadPool::work(unsigned worker) {
+  uint32_t seen = 0;
+  while (true) {
+    if (!spin_until([&] { return round_ != seen; })) {
+      round_.wait(seen);
+    }
+    if (round_ == seen) {
+      continue;
+    }
+    ++seen;
+    if (stop_) {
+      return;
+    }
+    run(worker);
+    if (--running_ == 0) {
+      running_.notify_one();
+    }
+  }
+}
+
+void ThreadPool::run(unsigned worker) {
+  for (size_t index = next_++; index < count_ && !failed_; index = next_++) {
+    try {
+      (*body_)(index, worker);
+    } catch (...) {
+      if (!failed_.exchange(true)) {
+        failure_ = std::current_exception();
+      }
+    }
+  }
+}
+
+}  // namespace bertrand

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/tensor.h"
+#include "model/config.h"
+#include "model/parameters.h"
+
+namespace bertrand {
+
+/// A folder with config.json or bert_config.json, vocab.txt and model.safetensors, opened for
+/// reading.
+class ModelFolder {
+ public:
+  /// Maps the weights and checks every shape against the config. Throws Error (bad_input) naming
+  /// every tensor that is missing or mis-shaped; a missing qa_outputs is no error (see lacks_head).
+  static ModelFolder open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  const BertConfig& config() const { return config_; }
+  std::filesystem::path vocabulary_path() const { return path_ / "vocab.txt"; }
+
+  /// do_lower_case of tokenizer_config.json; empty where it does not say.
+  std::optional<bool> lower_case() const { return lower_case_; }
+
+  /// The folder has no span head: parameters() fills qa_outputs from `seed` (normal,
+  /// initializer_range; bias 0).
+  bool lacks_head() const { return lacks_head_; }
+
+  /// Tensors that are in the file and not part of the model: pooler, pre-training heads (known),
+  /// and others (unknown names).
+  const std::vector<std::string>& extra_tensors() const { return extra_; }
+
+  /// Reads parameters, converted to f32; valid while this folder lives.
+  ParameterReader parameters(uint64_t seed) const;
+
+  /// "bert.pooler.dense.weight" and ".bias" converted to f32, empty where the folder has none.
+  std::map<std::string, std::vector<float>> pooler() const;
+
+ private:
+  std::filesystem::path path_;
+  BertConfig config_;
+  std::optional<bool> lower_case_;
+  bool lacks_head_ = false;
+  std::vector<std::string> extra_;
+  std::shared_ptr<const TensorFile> tensors_;
+  std::map<std::string, std::string> stored_names_;  // parameter name to the name in the file
+};
+
+/// What a model folder is made of, for writing.
+struct ModelFolderContents {
+  BertConfig config;
+  std::filesystem::path vocabulary;  ///< copied as vocab.txt
+  bool lower_case = true;
+  DataType type = DataType::f32;  ///< of the weights in the file: f32, f16 or bf16
+  std::vector<ParameterInfo> parameters;
+  /// Calls the writer with every parameter in order (Engine::store_parameters fits).
+  std::function<void(const ParameterWriter&)> store_parameters;
+  std::map<std::string, std::vector<float>> pooler;  ///< as from ModelFolder::pooler, or empty
+};
+
+/// Writes config.json, vocab.txt, tokenizer_config.json, special_tokens_map.json and
+/// model.safetensors into the existing folder `path`, each whole or not at all; transformers loads
+/// it.
+void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents);
+
+}  // namespace bertrand

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace bertrand::cli {
+
+/// Each adds one subcommand with its flags; the subcommand's callback does the work and throws
+/// Error.
+void add_tokenize(CLI::App& app);
+void add_windows(CLI::App& app);
+void add_train(CLI::App& app);
+void add_predict(CLI::App& app);
+void add_evaluate(CLI::App& app);
+void add_ask(CLI::App& app);
+
+}  // namespace bertrand::cli

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "model/packing.h"
+#include "model/parameters.h"
+
+namespace bertrand {
+
+/// What the matrix products are computed in; sums, weights and everything else stay f32.
+enum class Precision { fp32, bf16 };
+
+/// Dropout of one training step. Masks depend on seed, step, window key and place alone.
+struct Dropout {
+  uint64_t seed = 0;
+  uint64_t step = 0;
+  double hidden = 0;     ///< probability for embeddings and hidden states
+  double attention = 0;  ///< probability for attention probabilities
+};
+
+enum class OptimizerKind {
+  adamw,      ///< with bias correction; Loshchilov, Hutter, arXiv:1711.05101
+  bert_adam,  ///< without bias correction, as in Google's BERT
+};
+
+enum class GradientClip { none, global, per_parameter };
+
+/// How gradients become a step.
+struct OptimizerSettings {
+  OptimizerKind kind = OptimizerKind::adamw;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.01;  ///< of parameters with ParameterInfo::decays
+  GradientClip clip = GradientClip::global;
+  double max_gradient_norm = 1.0;  ///< scale by min(1, max / (norm + 1e-6))
+};
+
+/// What a step saw.
+struct StepReport {
+  double gradient_norm =
+      0;  ///< of all parameters together, before clipping; not finite: no step was made
+};
+
+/// The two moments Adam keeps of every parameter.
+enum class Moment { first, second };
+
+/// BERT with a span head on some device: knows weights, gradients and optimizer state, and nothing
+/// of text or files. Methods throw Error (runtime).
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  virtual const BertConfig& config() const = 0;
+
+  /// The parameters in the order of bert_parameters(config()).
+  virtual const std::vector<ParameterInfo>& parameters() const = 0;
+  virtual void load_parameters(const ParameterReader& read) = 0;
+  virtual void store_parameters(const ParameterWriter& write) const = 0;
+
+  /// Scores of every token, without dropout.
+  virtual SpanLogits forward(const PackedBatch& batch) = 0;
+
+  /// Adds the gradients of `weight` times the batch's loss to those kept since the last step, and
+  /// returns that loss without the weight: the sum over windows of (start + end cross-entropy) / 2,
+  /// each a softmax over the window's own tokens. With weight 1 / (windows of the whole batch),
+  /// micro-batches add up to the mean.
+  virtual double backward(const PackedBatch& batch, const SpanTargets& targets,
+                          const Dropout& dropout, double weight) = 0;
+
+  /// Reads the gradients summed since the last step; to exchange and to test them.
+  virtual void store_gradients(const ParameterWriter& write) const = 0;
+
+  /// One optimizer step at this learning rate, then gradients are zero again. A gradient that is
+  /// not finite leaves weights and moments as they were, and is reported.
+  virtual StepReport step(double learning_rate, const OptimizerSettings& settings) = 0;
+
+  /// Steps made, and the moments; enough, with the weights, to go on bit for bit.
+  virtual uint64_t steps() const = 0;
+  virtual void store_moments(Moment moment, const ParameterWriter& write) const = 0;
+  virtual void load_moments(Moment moment, const ParameterReader& read, uint64_t steps) = 0;
+};
+
+}  // namespace bertrand
