@@ -45,7 +45,7 @@ std::string progress_line(const ProgressState& state) {
 void Progress::show(const ProgressState& state, double now) {
   const double wait = terminal_ ? kBarSeconds : kLineSeconds;
   const bool last = state.done == state.all;
-  if (!first_ && !last && now - shown_at_ < wait) {
+  if (out_ == nullptr || (!first_ && !last && now - shown_at_ < wait)) {
     return;
   }
   first_ = false;

@@ -27,7 +27,7 @@ std::string progress_bar(const ProgressState& state, size_t columns);
 std::string progress_line(const ProgressState& state);
 
 /// On a terminal a bar that is drawn again in place, a few times a second; elsewhere a line every
-/// 30 seconds.
+/// 30 seconds. With no file, nothing.
 class Progress {
  public:
   Progress(std::FILE* out, bool terminal) : out_(out), terminal_(terminal) {}
