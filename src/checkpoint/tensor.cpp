@@ -1,6 +1,7 @@
 #include "checkpoint/tensor.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <functional>
@@ -12,6 +13,18 @@ namespace bertrand {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "Tensors in files are little-endian.");
+
+struct TypeTraits {
+  std::string_view name;
+  size_t size;
+};
+
+/// In the order of DataType.
+constexpr std::array kTypes = {TypeTraits{"F64", 8},  TypeTraits{"F32", 4}, TypeTraits{"F16", 2},
+                               TypeTraits{"BF16", 2}, TypeTraits{"I64", 8}, TypeTraits{"I32", 4},
+                               TypeTraits{"I16", 2},  TypeTraits{"I8", 1},  TypeTraits{"U8", 1},
+                               TypeTraits{"BOOL", 1}};
+static_assert(kTypes.size() == static_cast<size_t>(DataType::boolean) + 1);
 
 /// The value `bytes` holds at `index`; tensors in files need not be aligned.
 template <typename Number>
@@ -73,25 +86,9 @@ void convert_from(const std::byte* bytes, std::span<float> out, Convert convert)
 
 }  // namespace
 
-size_t size_of(DataType type) {
-  switch (type) {
-    case DataType::f64:
-    case DataType::i64:
-      return 8;
-    case DataType::f32:
-    case DataType::i32:
-      return 4;
-    case DataType::f16:
-    case DataType::bf16:
-    case DataType::i16:
-      return 2;
-    case DataType::i8:
-    case DataType::u8:
-    case DataType::boolean:
-      break;
-  }
-  return 1;
-}
+size_t size_of(DataType type) { return kTypes[static_cast<size_t>(type)].size; }
+
+std::string_view name_of(DataType type) { return kTypes[static_cast<size_t>(type)].name; }
 
 int64_t TensorView::size() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
@@ -126,9 +123,9 @@ void to_f32(const TensorView& tensor, std::span<float> out) {
       return convert_from<double>(bytes, out,
                                   [](double value) { return static_cast<float>(value); });
     default:
-      throw Error(ErrorCode::bad_input, "Tensor \"" + tensor.name +
-                                            "\" does not hold floating point numbers; the weights "
-                                            "of a model must be F32, F16 or BF16.");
+      throw Error(ErrorCode::bad_input,
+                  "Tensor \"" + tensor.name + "\" holds " + std::string(name_of(tensor.type)) +
+                      ", not floating point numbers; weights must be F32, F16 or BF16.");
   }
 }
 
