@@ -29,6 +29,7 @@
 #include "train/run.h"
 #include "train/run_report.h"
 #include "train/trainer.h"
+#include "train/training_windows.h"
 
 namespace bertrand::cli {
 namespace {
