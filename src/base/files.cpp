@@ -1,5 +1,6 @@
 #include "base/files.h"
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -9,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "base/error.h"
 
@@ -26,15 +29,50 @@ void flush_folder(const std::filesystem::path& folder) {
   }
 }
 
-/// A name beside `path` that no other process uses.
-std::filesystem::path name_beside(const std::filesystem::path& path) {
-  return path.string() + ".partial-" + std::to_string(::getpid());
+/// A name beside `path` that nothing else uses, neither another process nor another writer in this
+/// one.
+std::filesystem::path name_beside(const std::filesystem::path& path, const char* what) {
+  static std::atomic<unsigned> names{0};
+  return fmt::format("{}.{}-{}-{}", path.string(), what, ::getpid(), names++);
+}
+
+/// The place itself: links followed (a rename would replace the link, not what it points to), and
+/// no slash at the end (a name beside it would lie inside it).
+std::filesystem::path real_place(const std::filesystem::path& path) {
+  if (path.empty()) {
+    throw Error(ErrorCode::io, "An empty path was given where a file or folder is to be written.");
+  }
+  std::error_code failed;
+  std::filesystem::path place = std::filesystem::weakly_canonical(path, failed);
+  if (failed) {
+    throw Error(ErrorCode::io, fmt::format("{}: cannot be used as a place to write ({}).",
+                                           path.string(), failed.message()));
+  }
+  return place.has_filename() ? place : place.parent_path();
+}
+
+/// Puts `fresh` in the place of the folder `path` in one step, or in two where the file system
+/// cannot exchange names. What was there before is at `fresh` or `old` afterwards.
+void replace_folder(const std::filesystem::path& fresh, const std::filesystem::path& path,
+                    const std::filesystem::path& old) {
+  if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
+    return;
+  }
+  std::filesystem::rename(path, old);
+  std::error_code failed;
+  std::filesystem::rename(fresh, path, failed);
+  if (failed) {
+    std::error_code ignored;
+    std::filesystem::rename(old, path, ignored);
+    throw std::filesystem::filesystem_error("rename", fresh, path, failed);
+  }
 }
 
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int handle = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Not blocking: opening a pipe would otherwise wait for a writer, only to refuse it below.
+  const int handle = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (handle < 0) {
     throw Error(ErrorCode::io, path.string() + ": cannot be opened (" + system_says() + ").");
   }
@@ -95,8 +133,17 @@ std::string read_file(const std::filesystem::path& path) {
   return text;
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), partial_(name_beside(path_)) {
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  place_ = real_place(path_);
+  std::error_code ignored;
+  const auto type = std::filesystem::status(place_, ignored).type();
+  if (type == std::filesystem::file_type::directory) {
+    throw Error(ErrorCode::io, path_.string() + ": is a folder, where a file is to be written.");
+  }
+  // A device or a pipe is written to as it is: a rename would put a file in its place.
+  const bool is_file =
+      type == std::filesystem::file_type::regular || type == std::filesystem::file_type::not_found;
+  partial_ = is_file ? name_beside(place_, "partial") : place_;
   file_ = std::fopen(partial_.c_str(), "wbe");
   if (file_ == nullptr) {
     fail("cannot be created");
@@ -106,8 +153,10 @@ AtomicFile::AtomicFile(std::filesystem::path path)
 AtomicFile::~AtomicFile() {
   if (file_ != nullptr) {
     std::fclose(file_);
-    std::error_code ignored;
-    std::filesystem::remove(partial_, ignored);
+    if (partial_ != place_) {
+      std::error_code ignored;
+      std::filesystem::remove(partial_, ignored);
+    }
   }
 }
 
@@ -122,14 +171,17 @@ void AtomicFile::write(std::string_view text) {
 }
 
 void AtomicFile::commit() {
-  if (std::fflush(file_) != 0 || ::fsync(::fileno(file_)) != 0) {
+  const bool is_file = partial_ != place_;
+  if (std::fflush(file_) != 0 || (is_file && ::fsync(::fileno(file_)) != 0)) {
     fail("cannot be written");
   }
-  if (::rename(partial_.c_str(), path_.c_str()) != 0) {
+  if (is_file && ::rename(partial_.c_str(), place_.c_str()) != 0) {
     fail("cannot be put in place");
   }
   std::fclose(std::exchange(file_, nullptr));
-  flush_folder(path_.parent_path());
+  if (is_file) {
+    flush_folder(place_.parent_path());
+  }
 }
 
 void AtomicFile::fail(const char* doing) const {
@@ -144,32 +196,34 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
 
 void write_folder(const std::filesystem::path& path,
                   const std::function<void(const std::filesystem::path& partial)>& fill) {
-  const std::filesystem::path partial = name_beside(path);
-  const std::filesystem::path old = path.string() + ".old-" + std::to_string(::getpid());
+  const std::filesystem::path place = real_place(path);
+  const bool replaces = std::filesystem::exists(place);
+  if (replaces && !std::filesystem::is_directory(place)) {
+    throw Error(ErrorCode::io, path.string() + ": is a file, where a folder is to be written.");
+  }
+  const std::filesystem::path partial = name_beside(place, "partial");
+  const std::filesystem::path old = name_beside(place, "old");
+  std::error_code ignored;
   try {
-    std::filesystem::remove_all(partial);
     std::filesystem::create_directories(partial);
     fill(partial);
     flush_folder(partial);
-    const bool replaces = std::filesystem::exists(path);
     if (replaces) {
-      std::filesystem::rename(path, old);
-    }
-    std::filesystem::rename(partial, path);
-    flush_folder(path.parent_path());
-    if (replaces) {
-      std::filesystem::remove_all(old);
+      replace_folder(partial, place, old);
+    } else {
+      std::filesystem::rename(partial, place);
     }
   } catch (const std::filesystem::filesystem_error& error) {
-    std::error_code ignored;
     std::filesystem::remove_all(partial, ignored);
     throw Error(ErrorCode::io,
-                path.string() + ": cannot be written (" + error.code().message() + ").");
+                fmt::format("{}: cannot be written ({}).", path.string(), error.code().message()));
   } catch (...) {
-    std::error_code ignored;
     std::filesystem::remove_all(partial, ignored);
     throw;
   }
+  flush_folder(place.parent_path());
+  std::filesystem::remove_all(partial, ignored);
+  std::filesystem::remove_all(old, ignored);
 }
 
 }  // namespace bertrand

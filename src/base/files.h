@@ -17,6 +17,8 @@ class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
 
@@ -31,7 +33,8 @@ class MappedFile {
 std::string read_file(const std::filesystem::path& path);
 
 /// A file that appears under its name complete or not at all: written beside it, flushed to the
-/// disk, renamed. If commit() is not called the partial file is removed. Throws Error (io) naming
+/// disk, renamed. If commit() is not called the partial file is removed. A link is followed; what
+/// is neither file nor folder (a pipe, /dev/null) is written to as it is. Throws Error (io) naming
 /// the file, with what the system said (disk full, no permission).
 class AtomicFile {
  public:
@@ -47,8 +50,9 @@ class AtomicFile {
  private:
   [[noreturn]] void fail(const char* doing) const;
 
-  std::filesystem::path path_;
-  std::filesystem::path partial_;
+  std::filesystem::path path_;     // as given, for messages
+  std::filesystem::path place_;    // the same, links followed
+  std::filesystem::path partial_;  // what is open; place_ itself where that is no file
   std::FILE* file_ = nullptr;
 };
 
@@ -56,8 +60,8 @@ class AtomicFile {
 void write_file(const std::filesystem::path& path, std::string_view text);
 
 /// A folder that appears under its name complete or not at all: `fill` writes into a folder beside
-/// it, which is then renamed; an existing folder of that name is replaced. Throws what `fill`
-/// throws, the partial folder removed.
+/// it, which is then renamed; an existing folder of that name is replaced (in one step where the
+/// file system can). Throws what `fill` throws, the partial folder removed, and Error (io).
 void write_folder(const std::filesystem::path& path,
                   const std::function<void(const std::filesystem::path& partial)>& fill);
 

@@ -1,28 +1,53 @@
 #include "base/thread_pool.h"
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <sched.h>
 #include <string>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
 
 namespace bertrand {
 namespace {
 
-/// CPUs allowed by cgroup v2's cpu.max of this process's group, 0 where there is no limit.
+/// CPUs that one group's cpu.max ("quota period", in microseconds, or "max period") allows, rounded
+/// up; 0 where there is no limit.
+unsigned cpus_of_quota(const std::filesystem::path& cpu_max) {
+  std::ifstream file(cpu_max);
+  double quota = 0;
+  double period = 0;
+  if (!(file >> quota >> period) || period <= 0) {
+    return 0;
+  }
+  return static_cast<unsigned>(std::max(1.0, std::ceil(quota / period)));
+}
+
+/// The tightest limit of this process's cgroup (version 2) and of the groups that one lies in; 0
+/// where there is none.
 unsigned cgroup_cpus() {
+  const std::filesystem::path root = "/sys/fs/cgroup";
+  unsigned tightest = 0;
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
-    if (line.rfind("0::", 0) != 0) {
+    if (line.rfind("0::/", 0) != 0) {
       continue;
     }
-    std::ifstream limit("/sys/fs/cgroup" + line.substr(3) + "/cpu.max");
-    std::string quota;
-    double period = 0;
-    if (limit >> quota >> period && quota != "max" && period > 0) {
-      return static_cast<unsigned>(std::max(1.0, std::stod(quota) / period + 0.999));
+    for (std::filesystem::path group = line.substr(4);; group = group.parent_path()) {
+      const unsigned cpus = cpus_of_quota(root / group / "cpu.max");
+      if (cpus != 0 && (tightest == 0 || cpus < tightest)) {
+        tightest = cpus;
+      }
+      if (group.empty()) {
+        break;
+      }
     }
   }
-  return 0;
+  return tightest;
 }
 
 /// A loop in the engine lasts from microseconds up; a short spin spares the futex between two of
@@ -54,12 +79,21 @@ unsigned available_threads() {
 }
 
 ThreadPool::ThreadPool(unsigned threads) {
-  for (unsigned worker = 1; worker < threads; ++worker) {
-    workers_.emplace_back([this, worker] { work(worker); });
+  try {
+    for (unsigned worker = 1; worker < threads; ++worker) {
+      workers_.emplace_back([this, worker] { work(worker); });
+    }
+  } catch (const std::system_error& error) {
+    stop();
+    throw Error(ErrorCode::runtime,
+                fmt::format("Of {} threads only {} could be started ({}); ask for fewer.", threads,
+                            size(), error.code().message()));
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_ = true;
   ++round_;
   round_.notify_all();

@@ -20,7 +20,8 @@ class ThreadPool {
  public:
   using Body = std::function<void(size_t index, unsigned worker)>;
 
-  /// `threads` counts the caller's own thread: 1 starts none.
+  /// `threads` counts the caller's own thread: 1 starts none. Throws Error (runtime) where the
+  /// system gives no more threads.
   explicit ThreadPool(unsigned threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -35,6 +36,7 @@ class ThreadPool {
   void for_each(size_t count, const Body& body);
 
  private:
+  void stop();
   void work(unsigned worker);
   void run(unsigned worker);
 

@@ -14,6 +14,12 @@ namespace bertrand {
 /// What the matrix products are computed in; sums, weights and everything else stay f32.
 enum class Precision { fp32, bf16 };
 
+/// "fp32", "bf16".
+const char* name_of(Precision precision);
+
+/// The other way; throws Error (usage) naming what is allowed.
+Precision parse_precision(const std::string& name);
+
 /// Dropout of one training step. Masks depend on seed, step, window key and place alone.
 struct Dropout {
   uint64_t seed = 0;

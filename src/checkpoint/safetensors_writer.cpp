@@ -1,0 +1,92 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <numeric>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "checkpoint/safetensors.h"
+
+namespace bertrand {
+namespace {
+
+constexpr size_t kAlignment = 8;  // of the first tensor's bytes
+constexpr size_t kBlock = 1 << 16;
+constexpr float kLargestF16 = 65504;
+
+size_t byte_size(const TensorInfo& tensor) {
+  return static_cast<size_t>(std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1},
+                                             std::multiplies<>())) *
+         size_of(tensor.type);
+}
+
+std::string header_of(const std::vector<TensorInfo>& tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) {
+    header["__metadata__"] = metadata;
+  }
+  size_t offset = 0;
+  for (const TensorInfo& tensor : tensors) {
+    const size_t end = offset + byte_size(tensor);
+    header[tensor.name] = {
+        {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = header.dump();
+  text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
+  return text;
+}
+
+}  // namespace
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     std::vector<TensorInfo> tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : where_(path.string()), file_(path), tensors_(std::move(tensors)) {
+  const std::string header = header_of(tensors_, metadata);
+  const uint64_t length = header.size();
+  file_.write(std::as_bytes(std::span(&length, 1)));
+  file_.write(header);
+}
+
+const TensorInfo& SafetensorsWriter::next(size_t bytes) {
+  if (written_ == tensors_.size() || byte_size(tensors_[written_]) != bytes) {
+    throw Error(ErrorCode::runtime, where_ + ": the tensors to write are not those announced.");
+  }
+  return tensors_[written_++];
+}
+
+void SafetensorsWriter::write(std::span<const float> values) {
+  const size_t width = written_ < tensors_.size() ? size_of(tensors_[written_].type) : 0;
+  const TensorInfo& tensor = next(values.size() * width);
+  for (size_t begin = 0; begin < values.size(); begin += kBlock) {
+    const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
+    buffer_.resize(block.size() * width);
+    from_f32(block, tensor.type, buffer_);
+    const auto fits = [](float value) {
+      return !(std::abs(value) >= kLargestF16 + 16) || std::isinf(value);
+    };
+    if (tensor.type == DataType::f16 && !std::all_of(block.begin(), block.end(), fits)) {
+      throw Error(ErrorCode::runtime, where_ + ": a value of \"" + tensor.name +
+                                          "\" is too large for F16; write BF16 or F32 instead.");
+    }
+    file_.write(buffer_);
+  }
+}
+
+void SafetensorsWriter::write_bytes(std::span<const std::byte> bytes) {
+  next(bytes.size());
+  file_.write(bytes);
+}
+
+void SafetensorsWriter::commit() {
+  if (written_ != tensors_.size()) {
+    throw Error(ErrorCode::runtime, where_ + ": not every tensor announced was written.");
+  }
+  file_.commit();
+}
+
+}  // namespace bertrand

@@ -1,0 +1,164 @@
+#include "checkpoint/tensor.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <functional>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace bertrand {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "Tensors in files are little-endian.");
+
+struct TypeTraits {
+  std::string_view name;
+  size_t size;
+};
+
+/// In the order of DataType.
+constexpr std::array kTypes = {TypeTraits{"F64", 8},  TypeTraits{"F32", 4}, TypeTraits{"F16", 2},
+                               TypeTraits{"BF16", 2}, TypeTraits{"I64", 8}, TypeTraits{"I32", 4},
+                               TypeTraits{"I16", 2},  TypeTraits{"I8", 1},  TypeTraits{"U8", 1},
+                               TypeTraits{"BOOL", 1}};
+static_assert(kTypes.size() == static_cast<size_t>(DataType::boolean) + 1);
+
+/// The value `bytes` holds at `index`; tensors in files need not be aligned.
+template <typename Number>
+Number load(const std::byte* bytes, size_t index) {
+  Number number;
+  std::memcpy(&number, bytes + index * sizeof number, sizeof number);
+  return number;
+}
+
+template <typename Number>
+void store(std::byte* bytes, size_t index, Number number) {
+  std::memcpy(bytes + index * sizeof number, &number, sizeof number);
+}
+
+/// a ? b : c without a branch.
+uint32_t select(bool a, uint32_t b, uint32_t c) {
+  const uint32_t mask = 0U - static_cast<uint32_t>(a);
+  return (b & mask) | (c & ~mask);
+}
+
+/// The conversions below have no branches, so that compilers make vector code of their loops, and
+/// give the same result in a thread that flushes subnormal f32 to zero.
+
+/// f16 is 1 sign, 5 exponent (bias 15) and 10 mantissa bits; f32 has 1, 8 (bias 127) and 23.
+float f16_to_f32(uint16_t half) {
+  const uint32_t magnitude = half & 0x7fffU;
+  const uint32_t normal = (magnitude << 13) + (112U << 23);
+  const uint32_t special = normal + (112U << 23);  // infinity and NaN have the largest exponent
+  const auto subnormal =
+      std::bit_cast<uint32_t>(static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24F);
+  uint32_t bits = select(magnitude < 0x0400U, subnormal, normal);
+  bits = select(magnitude >= 0x7c00U, special, bits);
+  return std::bit_cast<float>(bits | (half & 0x8000U) << 16);
+}
+
+uint16_t f32_to_f16(float value) {
+  const auto all = std::bit_cast<uint32_t>(value);
+  const uint32_t bits = all & 0x7fffffffU;
+  // Half of the last place, or just less where the place above is even; the carry may go up into
+  // the exponent, and from the largest finite number to infinity.
+  const uint32_t normal = (bits + 0xfffU + (bits >> 13 & 1U) - (112U << 23)) >> 13;
+  // In 0.5 + x the last place is that of subnormal f16, so the addition rounds.
+  const uint32_t subnormal =
+      std::bit_cast<uint32_t>(std::bit_cast<float>(bits) + 0.5F) - std::bit_cast<uint32_t>(0.5F);
+  uint32_t half = select(bits < (113U << 23), subnormal, normal);
+  half = select(bits >= 0x477ff000U, 0x7c00U, half);  // 65520 and more
+  half = select(bits > 0x7f800000U, 0x7e00U, half);   // NaN
+  return static_cast<uint16_t>(half | (all >> 16 & 0x8000U));
+}
+
+uint16_t f32_to_bf16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = (bits + 0x7fffU + (bits >> 16 & 1U)) >> 16;
+  return static_cast<uint16_t>(select((bits & 0x7fffffffU) > 0x7f800000U, 0x7fc0U, rounded));
+}
+
+float bf16_to_f32(uint16_t value) { return std::bit_cast<float>(uint32_t{value} << 16); }
+
+template <typename Number, typename Convert>
+void convert_from(const std::byte* bytes, std::span<float> out, Convert convert) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    out[i] = convert(load<Number>(bytes, i));
+  }
+}
+
+}  // namespace
+
+size_t size_of(DataType type) { return kTypes[static_cast<size_t>(type)].size; }
+
+std::string_view name_of(DataType type) { return kTypes[static_cast<size_t>(type)].name; }
+
+int64_t TensorView::size() const {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+const TensorView* TensorFile::find(std::string_view name) const {
+  const auto& all = tensors();
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const TensorView& tensor) { return tensor.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+void to_f32(const TensorView& tensor, std::span<float> out) {
+  const std::byte* bytes = tensor.bytes.data();
+  if (tensor.bytes.size() != out.size() * size_of(tensor.type)) {
+    throw Error(ErrorCode::runtime, "Tensor \"" + tensor.name + "\" holds " +
+                                        std::to_string(tensor.size()) + " values where " +
+                                        std::to_string(out.size()) + " are asked for.");
+  }
+  if (out.empty()) {
+    return;
+  }
+  switch (tensor.type) {
+    case DataType::f32:
+      std::memcpy(out.data(), bytes, out.size_bytes());
+      return;
+    case DataType::f16:
+      return convert_from<uint16_t>(bytes, out, f16_to_f32);
+    case DataType::bf16:
+      return convert_from<uint16_t>(bytes, out, bf16_to_f32);
+    case DataType::f64:
+      return convert_from<double>(bytes, out,
+                                  [](double value) { return static_cast<float>(value); });
+    default:
+      throw Error(ErrorCode::bad_input,
+                  "Tensor \"" + tensor.name + "\" holds " + std::string(name_of(tensor.type)) +
+                      ", not floating point numbers; weights must be F32, F16 or BF16.");
+  }
+}
+
+void from_f32(std::span<const float> values, DataType type, std::span<std::byte> bytes) {
+  if (bytes.size() != values.size() * size_of(type)) {
+    throw Error(ErrorCode::runtime, "Values and bytes to convert differ in number.");
+  }
+  if (values.empty()) {
+    return;
+  }
+  switch (type) {
+    case DataType::f32:
+      std::memcpy(bytes.data(), values.data(), values.size_bytes());
+      return;
+    case DataType::f16:
+      for (size_t i = 0; i < values.size(); ++i) {
+        store(bytes.data(), i, f32_to_f16(values[i]));
+      }
+      return;
+    case DataType::bf16:
+      for (size_t i = 0; i < values.size(); ++i) {
+        store(bytes.data(), i, f32_to_bf16(values[i]));
+      }
+      return;
+    default:
+      throw Error(ErrorCode::runtime, "Weights are stored as F32, F16 or BF16 only.");
+  }
+}
+
+}  // namespace bertrand

@@ -1,0 +1,165 @@
+#include "engine/cpu/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace bertrand::cpu {
+namespace {
+
+constexpr size_t kPanel = 48;  // rows of probabilities at a time
+constexpr size_t kLine = 16;   // floats
+
+size_t rounded(size_t count) { return (count + kLine - 1) / kLine * kLine; }
+
+/// Copies [rows, columns] into rows of `padded` values, the rest 0.
+void pack(size_t rows, size_t columns, const float* from, size_t stride, size_t padded, float* to) {
+  for (size_t row = 0; row < rows; ++row) {
+    std::copy_n(from + row * stride, columns, to + row * padded);
+    std::fill(to + row * padded + columns, to + (row + 1) * padded, 0.0F);
+  }
+}
+
+/// The same, turned round: to is [columns, padded rows].
+void pack_transposed(size_t rows, size_t columns, const float* from, size_t stride, size_t padded,
+                     float* to) {
+  for (size_t column = 0; column < columns; ++column) {
+    for (size_t row = 0; row < rows; ++row) {
+      to[column * padded + row] = from[row * stride + column];
+    }
+    std::fill(to + column * padded + rows, to + (column + 1) * padded, 0.0F);
+  }
+}
+
+void unpack(size_t rows, size_t columns, const float* from, size_t padded, float* to,
+            size_t stride) {
+  for (size_t row = 0; row < rows; ++row) {
+    std::copy_n(from + row * padded, columns, to + row * stride);
+  }
+}
+
+/// Where a row of probabilities stands among the dropout rows of its window.
+uint32_t dropout_place(const AttentionHead& head, size_t row) {
+  constexpr uint32_t kHeadShift = 16;
+  return static_cast<uint32_t>(row) | (head.head << kHeadShift);
+}
+
+size_t mask_size(size_t columns) {
+  return (columns + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup;
+}
+
+}  // namespace
+
+float* AttentionScratch::take(size_t count) {
+  float* piece = memory_.data() + used_;
+  used_ += rounded(count);
+  return piece;
+}
+
+void AttentionScratch::restart(size_t capacity) {
+  memory_.reserve(capacity);
+  used_ = 0;
+}
+
+void attention_forward(const AttentionHead& head, AttentionScratch& scratch, float* context,
+                       size_t context_stride, float* log_sum_exp) {
+  const size_t length = head.length;
+  const size_t columns = rounded(length);
+  const size_t size = rounded(head.head_size);
+  scratch.restart(2 * columns * size + kPanel * (columns + 2 * size) + mask_size(columns));
+  float* keys = scratch.take(size * columns);
+  float* values = scratch.take(columns * size);
+  float* queries = scratch.take(kPanel * size);
+  float* scores = scratch.take(kPanel * columns);
+  float* result = scratch.take(kPanel * size);
+  float* mask = scratch.take(mask_size(columns));
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head.head_size));
+  pack_transposed(length, head.head_size, head.key, head.stride, columns, keys);
+  pack(length, head.head_size, head.value, head.stride, size, values);
+  for (size_t first = 0; first < length; first += kPanel) {
+    const size_t rows = std::min(kPanel, length - first);
+    pack(rows, head.head_size, head.query + first * head.stride, head.stride, size, queries);
+    for (size_t i = 0; i < rows * size; ++i) {
+      queries[i] *= scale;
+    }
+    small_multiply({rows, columns, head.head_size, queries, size, 1, keys, columns, scores, columns,
+                    /*accumulate=*/false});
+    for (size_t row = 0; row < rows; ++row) {
+      float* probabilities = scores + row * columns;
+      log_sum_exp[first + row] = softmax(length, columns, probabilities);
+      if (head.dropout.threshold > 0) {
+        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask);
+        multiply_in_place(length, mask, probabilities);
+      }
+    }
+    small_multiply({rows, size, length, scores, columns, 1, values, size, result, size,
+                    /*accumulate=*/false});
+    unpack(rows, head.head_size, result, size, context + first * context_stride, context_stride);
+  }
+}
+
+void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
+                        const AttentionGradients& gradients) {
+  const size_t length = head.length;
+  const size_t columns = rounded(length);
+  const size_t size = rounded(head.head_size);
+  scratch.restart(5 * columns * size + kPanel * (2 * columns + 3 * size) + mask_size(columns));
+  float* keys_turned = scratch.take(size * columns);
+  float* values_turned = scratch.take(size * columns);
+  float* keys = scratch.take(columns * size);
+  float* dkeys = scratch.take(columns * size);
+  float* dvalues = scratch.take(columns * size);
+  float* queries = scratch.take(kPanel * size);
+  float* dresult = scratch.take(kPanel * size);
+  float* dqueries = scratch.take(kPanel * size);
+  float* p = scratch.take(kPanel * columns);
+  float* dp = scratch.take(kPanel * columns);
+  float* mask = scratch.take(mask_size(columns));
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head.head_size));
+  const bool drops = head.dropout.threshold > 0;
+  pack_transposed(length, head.head_size, head.key, head.stride, columns, keys_turned);
+  pack_transposed(length, head.head_size, head.value, head.stride, columns, values_turned);
+  pack(length, head.head_size, head.key, head.stride, size, keys);
+  std::fill_n(dkeys, columns * size, 0.0F);
+  std::fill_n(dvalues, columns * size, 0.0F);
+  for (size_t first = 0; first < length; first += kPanel) {
+    const size_t rows = std::min(kPanel, length - first);
+    const float* context = gradients.context + first * gradients.context_stride;
+    const float* dcontext = gradients.dcontext + first * gradients.context_stride;
+    pack(rows, head.head_size, head.query + first * head.stride, head.stride, size, queries);
+    pack(rows, head.head_size, dcontext, gradients.context_stride, size, dresult);
+    for (size_t i = 0; i < rows * size; ++i) {
+      queries[i] *= scale;
+    }
+    small_multiply({rows, columns, head.head_size, queries, size, 1, keys_turned, columns, p,
+                    columns, /*accumulate=*/false});
+    small_multiply({rows, columns, head.head_size, dresult, size, 1, values_turned, columns, dp,
+                    columns, /*accumulate=*/false});
+    for (size_t row = 0; row < rows; ++row) {
+      exp_shifted(length, columns, gradients.log_sum_exp[first + row], p + row * columns);
+      if (drops) {
+        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask);
+      }
+      // sum_j p_ij dp_ij, with dropout or without, is the context times its gradient
+      const float mean = dot(head.head_size, context + row * gradients.context_stride,
+                             dcontext + row * gradients.context_stride);
+      softmax_backward(length, columns, drops ? mask : nullptr, mean, /*scale=*/1.0F,
+                       p + row * columns, dp + row * columns);
+    }
+    small_multiply({length, size, rows, p, 1, columns, dresult, size, dvalues, size,
+                    /*accumulate=*/true});
+    // queries carry the scale already
+    small_multiply({length, size, rows, dp, 1, columns, queries, size, dkeys, size,
+                    /*accumulate=*/true});
+    small_multiply({rows, size, length, dp, columns, 1, keys, size, dqueries, size,
+                    /*accumulate=*/false});
+    for (size_t i = 0; i < rows * size; ++i) {
+      dqueries[i] *= scale;
+    }
+    unpack(rows, head.head_size, dqueries, size, gradients.dquery + first * gradients.stride,
+           gradients.stride);
+  }
+  unpack(length, head.head_size, dkeys, size, gradients.dkey, gradients.stride);
+  unpack(length, head.head_size, dvalues, size, gradients.dvalue, gradients.stride);
+}
+
+}  // namespace bertrand::cpu

@@ -1,0 +1,332 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "base/error.h"
+#include "engine/cpu/network.h"
+
+namespace bertrand::cpu {
+namespace {
+
+/// Cross-entropy of one softmax over a window: returns -log p[target] and sets
+/// gradient = (p - onehot(target)) * weight. Sums in f64.
+double cross_entropy(std::span<const float> logits, size_t target, double weight,
+                     std::span<float> gradient) {
+  const float most = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) {
+    sum += std::exp(static_cast<double>(logit - most));
+  }
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const double p = std::exp(static_cast<double>(logits[i] - most)) / sum;
+    gradient[i] = static_cast<float>((p - (i == target ? 1.0 : 0.0)) * weight);
+  }
+  return std::log(sum) + static_cast<double>(most) - static_cast<double>(logits[target]);
+}
+
+/// Token rows that share a key (a word, a position), in order: groups[g] .. groups[g + 1] of rows.
+struct RowGroups {
+  std::vector<uint32_t> rows;
+  std::vector<size_t> begins;
+};
+
+RowGroups group_rows(std::span<const int32_t> keys) {
+  RowGroups groups;
+  groups.rows.resize(keys.size());
+  std::iota(groups.rows.begin(), groups.rows.end(), 0U);
+  std::stable_sort(groups.rows.begin(), groups.rows.end(),
+                   [&](uint32_t a, uint32_t b) { return keys[a] < keys[b]; });
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (i == 0 || keys[groups.rows[i]] != keys[groups.rows[i - 1]]) {
+      groups.begins.push_back(i);
+    }
+  }
+  groups.begins.push_back(keys.size());
+  return groups;
+}
+
+/// Where the sums of a block stand among its partial sums.
+struct PartialLayout {
+  explicit PartialLayout(size_t hidden, size_t wide)
+      : gamma(0),
+        beta(hidden),
+        ffn_bias(2 * hidden),
+        attention_gamma(3 * hidden),
+        attention_beta(4 * hidden),
+        output_bias(5 * hidden),
+        intermediate_bias(6 * hidden),
+        qkv_bias(6 * hidden + wide),
+        ends(9 * hidden + wide),
+        size(13 * hidden + wide + 2) {}
+
+  size_t gamma, beta, ffn_bias, attention_gamma, attention_beta, output_bias, intermediate_bias;
+  size_t qkv_bias;
+  size_t ends;  // of the head [2H + 2], later of the embeddings [4H]
+  size_t size;
+};
+
+}  // namespace
+
+double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
+                         const Dropout& dropout, double weight, const float* parameters,
+                         float* gradients) {
+  prepare(batch, parameters, &dropout);
+  run_forward([](size_t) {});
+  reserve_gradients();
+  const double loss = loss_gradient(batch, targets, weight);
+  const PartialLayout partials(hidden(), wide());
+  for (size_t index = depth(); index-- > 0;) {
+    const bool is_last = index + 1 == depth();
+    for_each_block([&](const Block& block) {
+      if (is_last) {
+        start_backward(block);
+      } else {
+        qkv_backward(index + 1, block);
+      }
+      ffn_backward(index, block);
+    });
+    std::vector<Reduction> reductions = layer_reductions(index);
+    if (is_last) {
+      reductions.push_back({partials.ends, 2 * hidden(), layout_.head_weight});
+      reductions.push_back({partials.ends + 2 * hidden(), 2, layout_.head_bias});
+    } else {
+      reductions.push_back({partials.qkv_bias, 3 * hidden(), layout_.layers[index + 1].qkv_bias});
+    }
+    reduce(reductions, gradients);
+    attend_backward(index);
+    weight_gradients(index, gradients);
+  }
+  for_each_block([&](const Block& block) {
+    qkv_backward(/*index=*/0, block);
+    embed_backward(block);
+  });
+  reduce({{partials.qkv_bias, 3 * hidden(), layout_.layers[0].qkv_bias},
+          {partials.ends, hidden(), layout_.gamma},
+          {partials.ends + hidden(), hidden(), layout_.beta},
+          {partials.ends + 2 * hidden(), 2 * hidden(), layout_.segment_embeddings}},
+         gradients);
+  gather_embeddings(batch, gradients);
+  return loss;
+}
+
+void Network::reserve_gradients() {
+  gradients_.hidden.reserve(tokens_, hidden());
+  gradients_.ffn.reserve(tokens_, hidden(), bf16_);
+  gradients_.intermediate.reserve(tokens_, wide(), bf16_);
+  gradients_.attention.reserve(tokens_, hidden(), bf16_);
+  gradients_.context.reserve(tokens_, hidden());
+  gradients_.qkv.reserve(tokens_, 3 * hidden(), bf16_);
+  start_gradient_.resize(tokens_);
+  end_gradient_.resize(tokens_);
+  partial_stride_ = PartialLayout(hidden(), wide()).size;
+  const size_t blocks = (tokens_ + block_rows_ - 1) / block_rows_;
+  partials_.reserve(blocks * partial_stride_);
+}
+
+double Network::loss_gradient(const PackedBatch& batch, const SpanTargets& targets, double weight) {
+  double loss = 0;
+  for (size_t window = 0; window < batch.windows(); ++window) {
+    const auto first = static_cast<size_t>(batch.offsets[window]);
+    const size_t length = batch.length(window);
+    const auto one = [&](const std::vector<float>& logits, int32_t target,
+                         std::vector<float>& gradient) {
+      if (target < 0 || static_cast<size_t>(target) >= length) {
+        throw Error(ErrorCode::runtime, "The answer of a window is at token " +
+                                            std::to_string(target) + " of " +
+                                            std::to_string(length) + ".");
+      }
+      return cross_entropy({logits.data() + first, length}, static_cast<size_t>(target), weight / 2,
+                           {gradient.data() + first, length});
+    };
+    loss += (one(logits_.start, targets.start[window], start_gradient_) +
+             one(logits_.end, targets.end[window], end_gradient_)) /
+            2;
+  }
+  return loss;
+}
+
+/// Gradients of the last layer's output and of the head.
+void Network::start_backward(const Block& block) {
+  const float* weight = parameters_ + layout_.head_weight;
+  float* dweight = partial(block) + PartialLayout(hidden(), wide()).ends;
+  std::fill_n(dweight, 2 * hidden() + 2, 0.0F);
+  for (size_t row = block.begin; row < block.end; ++row) {
+    const float* y = output(depth() - 1).f32.row(row);
+    float* dy = gradients_.hidden.row(row);
+    std::fill_n(dy, hidden(), 0.0F);
+    size_t side = 0;
+    for (const float gradient : {start_gradient_[row], end_gradient_[row]}) {
+      add_scaled(hidden(), gradient, weight + side * hidden(), dy);
+      add_scaled(hidden(), gradient, y, dweight + side * hidden());
+      dweight[2 * hidden() + side] += gradient;
+      ++side;
+    }
+  }
+}
+
+/// From the gradient of a layer's output to those of attention's context and, in `hidden`, of the
+/// part of the input that passes attention by.
+void Network::ffn_backward(size_t index, const Block& block) {
+  const LayerLayout& at = layout_.layers[index];
+  const PartialLayout partials(hidden(), wide());
+  Layer& state = layers_[index];
+  float* sums = partial(block);
+  std::fill_n(sums, partials.qkv_bias, 0.0F);
+  Rows<float>& dhidden = gradients_.hidden;
+  for (size_t row = block.begin; row < block.end; ++row) {
+    float* dy = dhidden.row(row);
+    layer_norm_backward(hidden(), dy, state.normalized.row(row), state.rstd.data()[row],
+                        parameters_ + at.gamma, dy, sums + partials.gamma, sums + partials.beta);
+    mask_and_sum(hidden(), dy, mask(dropout_[index].output, row, block.worker),
+                 gradients_.ffn.f32.row(row), sums + partials.ffn_bias);
+  }
+  Rows<float>& dwide = gradients_.intermediate.f32;
+  linear_backward(block, gradients_.ffn, at.ffn_weight, hidden(), wide(), dwide.row(block.begin),
+                  dwide.stride(), /*accumulate=*/false);
+  gelu_backward(config_.hidden_act == Activation::gelu_tanh, block.rows(), wide(),
+                state.intermediate.row(block.begin), dwide.row(block.begin), dwide.stride(),
+                sums + partials.intermediate_bias);
+  linear_backward(block, gradients_.intermediate, at.intermediate_weight, wide(), hidden(),
+                  dhidden.row(block.begin), dhidden.stride(), /*accumulate=*/true);
+  for (size_t row = block.begin; row < block.end; ++row) {
+    float* dy = dhidden.row(row);
+    layer_norm_backward(hidden(), dy, state.attention_normalized.row(row),
+                        state.attention_rstd.data()[row], parameters_ + at.attention_gamma, dy,
+                        sums + partials.attention_gamma, sums + partials.attention_beta);
+    mask_and_sum(hidden(), dy, mask(dropout_[index].attention_output, row, block.worker),
+                 gradients_.attention.f32.row(row), sums + partials.output_bias);
+  }
+  linear_backward(block, gradients_.attention, at.output_weight, hidden(), hidden(),
+                  gradients_.context.row(block.begin), gradients_.context.stride(),
+                  /*accumulate=*/false);
+}
+
+void Network::attend_backward(size_t index) {
+  Layer& state = layers_[index];
+  for_each_head(
+      [&](const AttentionHead& head, size_t first, AttentionScratch& scratch) {
+        const size_t column = head.head * head.head_size;
+        float* dquery = gradients_.qkv.f32.row(first) + column;
+        attention_backward(
+            head, scratch,
+            {state.context.f32.row(first) + column, gradients_.context.row(first) + column,
+             gradients_.context.stride(), state.log_sum_exp.data() + head.head * tokens_ + first,
+             dquery, dquery + hidden(), dquery + 2 * hidden(), gradients_.qkv.f32.stride()});
+      },
+      index);
+}
+
+/// Adds the part of the input's gradient that went through query, key and value.
+void Network::qkv_backward(size_t index, const Block& block) {
+  Operand& dqkv = gradients_.qkv;
+  linear_backward(block, dqkv, layout_.layers[index].qkv_weight, 3 * hidden(), hidden(),
+                  gradients_.hidden.row(block.begin), gradients_.hidden.stride(),
+                  /*accumulate=*/true);
+  float* sums = partial(block) + PartialLayout(hidden(), wide()).qkv_bias;
+  std::fill_n(sums, 3 * hidden(), 0.0F);
+  for (size_t row = block.begin; row < block.end; ++row) {
+    add(3 * hidden(), dqkv.f32.row(row), sums);
+  }
+}
+
+/// The four weights of a layer, in tiles of rows of about equal work. Each tile sums over all
+/// tokens in one product, so the result does not depend on the threads.
+void Network::weight_gradients(size_t index, float* gradients) {
+  struct Tile {
+    const Operand* dout;
+    const Operand* in;
+    size_t weight, first, rows, k;
+  };
+  const LayerLayout& at = layout_.layers[index];
+  const Layer& state = layers_[index];
+  constexpr size_t kThreadsATile = 4;
+  const size_t pieces = (pool_.size() + kThreadsATile - 1) / kThreadsATile;
+  std::vector<Tile> tiles;
+  const auto cut = [&](const Operand& dout, const Operand& in, size_t weight, size_t n, size_t k) {
+    constexpr size_t kLeast = 32;
+    const size_t rows = std::max(kLeast, hidden() * hidden() / k / pieces);
+    for (size_t first = 0; first < n; first += rows) {
+      tiles.push_back({&dout, &in, weight, first, std::min(rows, n - first), k});
+    }
+  };
+  cut(gradients_.qkv, input(index), at.qkv_weight, 3 * hidden(), hidden());
+  cut(gradients_.attention, state.context, at.output_weight, hidden(), hidden());
+  cut(gradients_.intermediate, state.attended, at.intermediate_weight, wide(), hidden());
+  cut(gradients_.ffn, state.activated, at.ffn_weight, hidden(), wide());
+  if (bf16_) {
+    // qkv_backward, which rounds this one, comes after.
+    for_each_block([&](const Block& block) {
+      for (size_t row = block.begin; row < block.end; ++row) {
+        to_bf16(3 * hidden(), gradients_.qkv.f32.row(row), gradients_.qkv.bf16.row(row));
+      }
+    });
+  }
+  pool_.for_each(tiles.size(), [&](size_t task, unsigned) {
+    const Tile& tile = tiles[task];
+    weight_gradient(*tile.dout, *tile.in, tile.weight, tile.first, tile.rows, tile.k, gradients);
+  });
+}
+
+void Network::embed_backward(const Block& block) {
+  float* sums = partial(block) + PartialLayout(hidden(), wide()).ends;
+  std::fill_n(sums, 4 * hidden(), 0.0F);
+  for (size_t row = block.begin; row < block.end; ++row) {
+    float* dy = gradients_.hidden.row(row);
+    if (const float* factors = mask(embedding_dropout_, row, block.worker)) {
+      multiply_in_place(hidden(), factors, dy);
+    }
+    layer_norm_backward(hidden(), dy, embedding_normalized_.row(row), embedding_rstd_.data()[row],
+                        parameters_ + layout_.gamma, dy, sums, sums + hidden());
+    const auto segment = static_cast<size_t>(batch_->segments[row]);
+    add(hidden(), dy, sums + (2 + segment) * hidden());
+  }
+}
+
+/// Adds each token's gradient to its word and its position; the tokens of one word in their order.
+void Network::gather_embeddings(const PackedBatch& batch, float* gradients) {
+  std::vector<int32_t> positions(tokens_);
+  for (size_t row = 0; row < tokens_; ++row) {
+    positions[row] = static_cast<int32_t>(row) - batch.offsets[row_windows_[row]];
+  }
+  const auto gather = [&](std::span<const int32_t> keys, size_t table) {
+    const RowGroups groups = group_rows(keys);
+    constexpr size_t kGroupsATask = 32;
+    const size_t all = groups.begins.size() - 1;
+    pool_.for_each((all + kGroupsATask - 1) / kGroupsATask, [&](size_t task, unsigned) {
+      const size_t last = std::min(all, (task + 1) * kGroupsATask);
+      for (size_t i = groups.begins[task * kGroupsATask]; i < groups.begins[last]; ++i) {
+        const uint32_t row = groups.rows[i];
+        add(hidden(), gradients_.hidden.row(row),
+            gradients + table + static_cast<size_t>(keys[row]) * hidden());
+      }
+    });
+  };
+  gather(batch.ids, layout_.word_embeddings);
+  gather(positions, layout_.position_embeddings);
+}
+
+std::vector<Network::Reduction> Network::layer_reductions(size_t index) const {
+  const LayerLayout& at = layout_.layers[index];
+  const PartialLayout partials(hidden(), wide());
+  return {{partials.gamma, hidden(), at.gamma},
+          {partials.beta, hidden(), at.beta},
+          {partials.ffn_bias, hidden(), at.ffn_bias},
+          {partials.attention_gamma, hidden(), at.attention_gamma},
+          {partials.attention_beta, hidden(), at.attention_beta},
+          {partials.output_bias, hidden(), at.output_bias},
+          {partials.intermediate_bias, wide(), at.intermediate_bias}};
+}
+
+void Network::reduce(const std::vector<Reduction>& reductions, float* gradients) {
+  const size_t blocks = (tokens_ + block_rows_ - 1) / block_rows_;
+  pool_.for_each(reductions.size(), [&](size_t task, unsigned) {
+    const Reduction& reduction = reductions[task];
+    for (size_t block = 0; block < blocks; ++block) {
+      add(reduction.columns, partials_.data() + block * partial_stride_ + reduction.begin,
+          gradients + reduction.target);
+    }
+  });
+}
+
+}  // namespace bertrand::cpu

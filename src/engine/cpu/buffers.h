@@ -1,0 +1,87 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+namespace bertrand::cpu {
+
+/// Memory on cache lines, not initialised. Grows, and then forgets what it held.
+template <typename T>
+class Aligned {
+ public:
+  void reserve(size_t count) {
+    if (count <= count_) {
+      return;
+    }
+    constexpr size_t kLine = 64;
+    const size_t bytes = (count * sizeof(T) + kLine - 1) / kLine * kLine;
+    data_.reset();
+    data_.reset(static_cast<T*>(std::aligned_alloc(kLine, bytes)));
+    if (!data_) {
+      count_ = 0;
+      throw std::bad_alloc();
+    }
+    count_ = count;
+  }
+  void reserve_zeroed(size_t count) {
+    reserve(count);
+    std::fill_n(data_.get(), count, T{});
+  }
+
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  size_t capacity() const { return count_; }
+
+ private:
+  struct Free {
+    void operator()(T* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<T, Free> data_;
+  size_t count_ = 0;
+};
+
+/// Elements from one row to the next. Rows a multiple of 1 KB apart fall into the same few cache
+/// sets, which halves the speed of transposed products.
+template <typename T>
+constexpr size_t padded_stride(size_t columns) {
+  constexpr size_t kLine = 64 / sizeof(T);
+  constexpr size_t kKilobyte = 1024 / sizeof(T);
+  const size_t stride = (columns + kLine - 1) / kLine * kLine;
+  return stride % kKilobyte == 0 ? stride + kLine : stride;
+}
+
+/// [rows, columns] values, a row a token.
+template <typename T>
+class Rows {
+ public:
+  void reserve(size_t rows, size_t columns) {
+    stride_ = padded_stride<T>(columns);
+    memory_.reserve(rows * stride_);
+  }
+  T* row(size_t index) { return memory_.data() + index * stride_; }
+  const T* row(size_t index) const { return memory_.data() + index * stride_; }
+  size_t stride() const { return stride_; }
+
+ private:
+  Aligned<T> memory_;
+  size_t stride_ = 0;
+};
+
+/// Rows that go into a matrix product: in bf16 mode there is a rounded copy beside the f32 values.
+struct Operand {
+  Rows<float> f32;
+  Rows<uint16_t> bf16;
+
+  void reserve(size_t rows, size_t columns, bool with_bf16) {
+    f32.reserve(rows, columns);
+    if (with_bf16) {
+      bf16.reserve(rows, columns);
+    }
+  }
+};
+
+}  // namespace bertrand::cpu

@@ -1,0 +1,127 @@
+#include "engine/cpu/cpu_engine.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "engine/cpu/buffers.h"
+#include "engine/cpu/layout.h"
+#include "engine/cpu/network.h"
+#include "engine/cpu/optimizer.h"
+#include "engine/cpu/products.h"
+
+namespace bertrand {
+namespace {
+
+using cpu::Aligned;
+using cpu::Layout;
+using cpu::Network;
+using cpu::Optimizer;
+
+class CpuEngine final : public CpuEngineWithStates {
+ public:
+  CpuEngine(const BertConfig& config, const CpuOptions& options)
+      : config_(config),
+        layout_(config_),
+        pool_(options.threads),
+        network_(config_, layout_, options.precision, pool_) {
+    parameters_.reserve_zeroed(layout_.size);
+  }
+
+  const BertConfig& config() const override { return config_; }
+  const std::vector<ParameterInfo>& parameters() const override { return layout_.parameters; }
+
+  void load_parameters(const ParameterReader& read) override {
+    read_into(parameters_.data(), read);
+    network_.parameters_changed();
+  }
+  void store_parameters(const ParameterWriter& write) const override {
+    write_from(parameters_.data(), write);
+  }
+
+  SpanLogits forward(const PackedBatch& batch) override {
+    return batch.tokens() == 0 ? SpanLogits() : network_.forward(batch, parameters_.data());
+  }
+  std::vector<std::vector<float>> hidden_states(const PackedBatch& batch) override {
+    return network_.hidden_states(batch, parameters_.data());
+  }
+
+  double backward(const PackedBatch& batch, const SpanTargets& targets, const Dropout& dropout,
+                  double weight) override {
+    need_optimizer();
+    return batch.tokens() == 0 ? 0.0
+                               : network_.backward(batch, targets, dropout, weight,
+                                                   parameters_.data(), gradients_.data());
+  }
+  void store_gradients(const ParameterWriter& write) const override {
+    require(optimizer_.has_value(), "gradients");
+    write_from(gradients_.data(), write);
+  }
+  StepReport step(double learning_rate, const OptimizerSettings& settings) override {
+    need_optimizer();
+    network_.parameters_changed();
+    return optimizer_->step(learning_rate, settings, parameters_.data(), gradients_.data());
+  }
+
+  uint64_t steps() const override { return optimizer_ ? optimizer_->steps() : 0; }
+  void store_moments(Moment moment, const ParameterWriter& write) const override {
+    require(optimizer_.has_value(), "moments");
+    write_from(optimizer_->moments(moment), write);
+  }
+  void load_moments(Moment moment, const ParameterReader& read, uint64_t steps) override {
+    need_optimizer();
+    read_into(optimizer_->moments(moment), read);
+    optimizer_->set_steps(steps);
+  }
+
+ private:
+  /// Gradients and moments are three times the weights: inference does without.
+  void need_optimizer() {
+    if (!optimizer_) {
+      gradients_.reserve_zeroed(layout_.size);
+      optimizer_.emplace(layout_, pool_);
+    }
+  }
+  static void require(bool there, const char* what) {
+    if (!there) {
+      throw Error(ErrorCode::runtime,
+                  std::string("There are no ") + what + " yet: no training step was made.");
+    }
+  }
+  void read_into(float* array, const ParameterReader& read) {
+    for (size_t i = 0; i < layout_.parameters.size(); ++i) {
+      const ParameterInfo& info = layout_.parameters[i];
+      read(info, {array + layout_.offsets[i], static_cast<size_t>(info.size())});
+    }
+  }
+  void write_from(const float* array, const ParameterWriter& write) const {
+    for (size_t i = 0; i < layout_.parameters.size(); ++i) {
+      const ParameterInfo& info = layout_.parameters[i];
+      write(info, {array + layout_.offsets[i], static_cast<size_t>(info.size())});
+    }
+  }
+
+  BertConfig config_;
+  Layout layout_;
+  ThreadPool pool_;
+  Network network_;
+  Aligned<float> parameters_;
+  Aligned<float> gradients_;
+  mutable std::optional<Optimizer> optimizer_;
+};
+
+}  // namespace
+
+bool cpu_multiplies_bf16() { return cpu::has_bf16_products(); }
+
+std::unique_ptr<CpuEngineWithStates> make_cpu_engine(const BertConfig& config,
+                                                     const CpuOptions& options) {
+  if (options.precision == Precision::bf16 && !cpu_multiplies_bf16()) {
+    throw Error(ErrorCode::usage,
+                "This CPU has no bf16 instructions (AVX512_BF16 or AMX); give --precision fp32.");
+  }
+  return std::make_unique<CpuEngine>(config, options);
+}
+
+}  // namespace bertrand

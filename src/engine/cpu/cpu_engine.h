@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace bertrand {
+
+struct CpuOptions {
+  unsigned threads = 1;
+  Precision precision = Precision::fp32;  ///< of the four matrix products of a layer
+};
+
+/// True where the machine multiplies bf16 (AVX512_BF16 or AMX) and the matrix library uses it.
+bool cpu_multiplies_bf16();
+
+/// An Engine that also shows what is between embeddings and scores.
+class CpuEngineWithStates : public Engine {
+ public:
+  /// The embeddings' output, then each layer's: [layers + 1][T * hidden_size].
+  virtual std::vector<std::vector<float>> hidden_states(const PackedBatch& batch) = 0;
+};
+
+/// BERT on the CPU, forward and backward derived by hand, over packed tokens: no padding is
+/// computed. Throws Error (usage) where the precision is not supported by this CPU.
+std::unique_ptr<CpuEngineWithStates> make_cpu_engine(const BertConfig& config,
+                                                     const CpuOptions& options);
+
+}  // namespace bertrand

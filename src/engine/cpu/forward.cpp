@@ -1,0 +1,142 @@
+#include "engine/cpu/network.h"
+
+namespace bertrand::cpu {
+
+SpanLogits Network::forward(const PackedBatch& batch, const float* parameters) {
+  prepare(batch, parameters, /*dropout=*/nullptr);
+  run_forward([](size_t) {});
+  return logits_;
+}
+
+std::vector<std::vector<float>> Network::hidden_states(const PackedBatch& batch,
+                                                       const float* parameters) {
+  prepare(batch, parameters, /*dropout=*/nullptr);
+  std::vector<std::vector<float>> states;
+  run_forward([&](size_t) {
+    std::vector<float>& state = states.emplace_back();
+    for (size_t row = 0; row < tokens_; ++row) {
+      const float* values = embedded_.f32.row(row);
+      state.insert(state.end(), values, values + hidden());
+    }
+  });
+  return states;
+}
+
+/// Tokens meet only in attention, so between two attentions a block of rows goes through all the
+/// steps while it is in the cache. after_layer(0) follows the embeddings, after_layer(l) layer l.
+void Network::run_forward(const std::function<void(size_t)>& after_layer) {
+  for_each_block([&](const Block& block) {
+    embed(block);
+    project_qkv(/*index=*/0, block);
+  });
+  after_layer(0);
+  for (size_t index = 0; index < depth(); ++index) {
+    attend(index);
+    for_each_block([&](const Block& block) {
+      after_attention(index, block);
+      if (index + 1 < depth()) {
+        project_qkv(index + 1, block);
+      } else {
+        score(block);
+      }
+    });
+    after_layer(index + 1);
+  }
+}
+
+/// LayerNorm(word + position + segment), then dropout.
+void Network::embed(const Block& block) {
+  for (size_t row = block.begin; row < block.end; ++row) {
+    const size_t position = row - static_cast<size_t>(batch_->offsets[row_windows_[row]]);
+    const float* word =
+        parameters_ + layout_.word_embeddings + static_cast<size_t>(batch_->ids[row]) * hidden();
+    const float* place = parameters_ + layout_.position_embeddings + position * hidden();
+    const float* segment = parameters_ + layout_.segment_embeddings +
+                           static_cast<size_t>(batch_->segments[row]) * hidden();
+    float* y = embedded_.f32.row(row);
+    float* normalized = training_ ? embedding_normalized_.row(row) : y;
+    const float rstd = layer_norm(hidden(), word, place, /*mask=*/nullptr, segment,
+                                  parameters_ + layout_.gamma, parameters_ + layout_.beta,
+                                  static_cast<float>(config_.layer_norm_eps), normalized, y);
+    if (training_) {
+      embedding_rstd_.data()[row] = rstd;
+      if (const float* factors = mask(embedding_dropout_, row, block.worker)) {
+        multiply_in_place(hidden(), factors, y);
+      }
+    }
+  }
+}
+
+void Network::project_qkv(size_t index, const Block& block) {
+  const LayerLayout& at = layout_.layers[index];
+  Rows<float>& qkv = layer(index).qkv;
+  linear(block, input(index), at.qkv_weight, 3 * hidden(), hidden(), qkv.row(block.begin),
+         qkv.stride());
+  add_bias(block.rows(), 3 * hidden(), parameters_ + at.qkv_bias, qkv.row(block.begin),
+           qkv.stride());
+}
+
+void Network::attend(size_t index) {
+  Layer& state = layer(index);
+  for_each_head(
+      [&](const AttentionHead& head, size_t first, AttentionScratch& scratch) {
+        attention_forward(head, scratch, state.context.f32.row(first) + head.head * head.head_size,
+                          state.context.f32.stride(),
+                          state.log_sum_exp.data() + head.head * tokens_ + first);
+      },
+      index);
+}
+
+/// attended = LayerNorm(input + dropout(context Wo^T + bo));
+/// output = LayerNorm(attended + dropout(GELU(attended W1^T + b1) W2^T + b2)).
+void Network::after_attention(size_t index, const Block& block) {
+  const LayerLayout& at = layout_.layers[index];
+  const auto epsilon = static_cast<float>(config_.layer_norm_eps);
+  Layer& state = layer(index);
+  Rows<float>& attended = state.attended.f32;
+  linear(block, state.context, at.output_weight, hidden(), hidden(), attended.row(block.begin),
+         attended.stride());
+  for (size_t row = block.begin; row < block.end; ++row) {
+    float* y = attended.row(row);
+    const float rstd = layer_norm(hidden(), y, parameters_ + at.output_bias,
+                                  mask(dropout_[index].attention_output, row, block.worker),
+                                  input(index).f32.row(row), parameters_ + at.attention_gamma,
+                                  parameters_ + at.attention_beta, epsilon,
+                                  training_ ? state.attention_normalized.row(row) : y, y);
+    if (training_) {
+      state.attention_rstd.data()[row] = rstd;
+    }
+  }
+  Rows<float>& activated = state.activated.f32;
+  Rows<float>& intermediate = training_ ? state.intermediate : activated;
+  linear(block, state.attended, at.intermediate_weight, wide(), hidden(),
+         intermediate.row(block.begin), intermediate.stride());
+  bias_gelu(config_.hidden_act == Activation::gelu_tanh, block.rows(), wide(),
+            parameters_ + at.intermediate_bias, intermediate.row(block.begin),
+            activated.row(block.begin), activated.stride());
+  Rows<float>& result = output(index).f32;
+  linear(block, state.activated, at.ffn_weight, hidden(), wide(), result.row(block.begin),
+         result.stride());
+  for (size_t row = block.begin; row < block.end; ++row) {
+    float* y = result.row(row);
+    const float rstd = layer_norm(hidden(), y, parameters_ + at.ffn_bias,
+                                  mask(dropout_[index].output, row, block.worker),
+                                  attended.row(row), parameters_ + at.gamma, parameters_ + at.beta,
+                                  epsilon, training_ ? state.normalized.row(row) : y, y);
+    if (training_) {
+      state.rstd.data()[row] = rstd;
+    }
+  }
+}
+
+void Network::score(const Block& block) {
+  const float* weight = parameters_ + layout_.head_weight;
+  const float* bias = parameters_ + layout_.head_bias;
+  for (size_t row = block.begin; row < block.end; ++row) {
+    const float* y = output(depth() - 1).f32.row(row);
+    logits_.start[row] = dot(hidden(), y, weight) + bias[0];
+    logits_.end[row] = dot(hidden(), y, weight + hidden()) + bias[1];
+  }
+}
+
+}  // namespace bertrand::cpu

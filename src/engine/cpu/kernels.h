@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+/// The parts of the network between the matrix products, in SIMD with run-time dispatch, each on
+/// the calling thread. Rows are tokens; `columns` values a row, `stride` elements from row to row.
+namespace bertrand::cpu {
+
+struct DropoutKey {
+  uint32_t words[2] = {0, 0};
+  uint32_t threshold = 0;  ///< 16 random bits below this drop the element; 0: no dropout at all
+  float scale = 1;         ///< of elements kept
+};
+
+/// Mixes seed, step, layer and site into the key of one dropout layer. The probability is rounded
+/// to 1/65536.
+DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32_t site,
+                            double probability);
+
+/// Random bits come in groups of this many elements; mask buffers are rounded up to it.
+inline constexpr size_t kDropoutGroup = 128;
+
+/// mask[i] = 0 or key.scale for the elements of one row. A row is told from others by window and
+/// place (token, or token and head). `mask` has room for columns rounded up to kDropoutGroup.
+void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                  float* mask);
+
+/// x += bias, every row.
+void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride);
+
+/// x += bias; y = GELU(x), by erf or tanh. y may be x, which is then lost.
+void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
+               size_t stride);
+
+/// dy becomes dx = dy GELU'(x); column_sums [columns] += dx.
+void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
+                   size_t stride, float* column_sums);
+
+/// One row: s = residual + mask * (x + bias); normalized = (s - mean) * rstd;
+/// y = normalized * gamma + beta. Returns rstd = 1 / sqrt(variance + epsilon). bias, mask and
+/// residual may be null (0, 1, 0). Ba, Kiros, Hinton, arXiv:1607.06450.
+float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,
+                 const float* residual, const float* gamma, const float* beta, float epsilon,
+                 float* normalized, float* y);
+
+/// One row: dgamma += dy * normalized, dbeta += dy,
+/// dx = rstd * (g - mean(g) - normalized * mean(g * normalized)) with g = dy * gamma. dx may be dy.
+void layer_norm_backward(size_t columns, const float* dy, const float* normalized, float rstd,
+                         const float* gamma, float* dx, float* dgamma, float* dbeta);
+
+/// One row: y = x * mask (mask null: y = x); column_sums += y. y may be x.
+void mask_and_sum(size_t columns, const float* x, const float* mask, float* y, float* column_sums);
+
+/// y += x.
+void add(size_t count, const float* x, float* y);
+
+/// y += factor * x.
+void add_scaled(size_t count, float factor, const float* x, float* y);
+
+float dot(size_t count, const float* x, const float* y);
+
+/// Sum of squares, in f64.
+double sum_of_squares(size_t count, const float* x);
+
+/// f32 to bf16, to nearest even.
+void to_bf16(size_t count, const float* x, uint16_t* y);
+
+/// One row of softmax with given maximum exponent: x[i] = exp(x[i] - log_sum_exp), 0 from `columns`
+/// to `padded`.
+void exp_shifted(size_t columns, size_t padded, float shift, float* x);
+
+/// One row: x becomes softmax(x), 0 from `columns` to `padded`. Returns log(sum(exp(x))).
+float softmax(size_t columns, size_t padded, float* x);
+
+/// One row of the derivative of softmax with dropout: dp becomes scale * p * (mask * dp - mean), 0
+/// from `columns` to `padded`, and p becomes p * mask. mask may be null (1).
+void softmax_backward(size_t columns, size_t padded, const float* mask, float mean, float scale,
+                      float* p, float* dp);
+
+/// y *= x over [count].
+void multiply_in_place(size_t count, const float* x, float* y);
+
+/// C [m, n] = A B, or += with `accumulate`; element (i, k) of A is a[i * a_row + k * a_column];
+/// B [k, n] and C are row-major, n a multiple of 16.
+struct SmallProduct {
+  size_t m, n, k;
+  const float* a;
+  size_t a_row, a_column;
+  const float* b;
+  size_t b_stride;
+  float* c;
+  size_t c_stride;
+  bool accumulate;
+};
+void small_multiply(const SmallProduct& product);
+
+/// How Adam moves `count` values. rate and decay are per step; see optimizer.cpp for the two forms.
+struct AdamStep {
+  float gradient_scale;  ///< from clipping
+  float beta1, beta2, epsilon;
+  float step_size;  ///< of m / (sqrt(v) * v_scale + epsilon)
+  float v_scale;    ///< 1 / sqrt(bias correction of v)
+  float decay;      ///< values shrink by this fraction
+};
+void adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
+          float* values);
+
+}  // namespace bertrand::cpu

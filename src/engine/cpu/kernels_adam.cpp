@@ -1,0 +1,68 @@
+#include "engine/cpu/kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/cpu/kernels_adam.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "engine/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bertrand::cpu::HWY_NAMESPACE {
+
+void Adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
+          float* values) {
+  for_vectors(count, [&](auto d, size_t i) {
+    const auto set = [&](float value) { return hn::Set(d, value); };
+    const auto g = hn::Mul(hn::LoadU(d, gradient + i), set(step.gradient_scale));
+    const auto first =
+        hn::MulAdd(hn::LoadU(d, m + i), set(step.beta1), hn::Mul(g, set(1.0F - step.beta1)));
+    const auto second = hn::MulAdd(hn::LoadU(d, v + i), set(step.beta2),
+                                   hn::Mul(hn::Mul(g, g), set(1.0F - step.beta2)));
+    hn::StoreU(first, d, m + i);
+    hn::StoreU(second, d, v + i);
+    const auto divisor = hn::MulAdd(hn::Sqrt(second), set(step.v_scale), set(step.epsilon));
+    const auto value = hn::LoadU(d, values + i);
+    const auto kept = hn::NegMulAdd(value, set(step.decay), value);
+    hn::StoreU(hn::NegMulAdd(set(step.step_size), hn::Div(first, divisor), kept), d, values + i);
+  });
+}
+
+double SumOfSquares(size_t count, const float* x) {
+  const hn::ScalableTag<double> doubles;
+  const hn::Rebind<float, decltype(doubles)> floats;
+  auto sum = hn::Zero(doubles);
+  size_t i = 0;
+  for (; i + hn::Lanes(doubles) <= count; i += hn::Lanes(doubles)) {
+    const auto value = hn::PromoteTo(doubles, hn::LoadU(floats, x + i));
+    sum = hn::MulAdd(value, value, sum);
+  }
+  double total = hn::GetLane(hn::SumOfLanes(doubles, sum));
+  for (; i < count; ++i) {
+    total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  }
+  return total;
+}
+
+}  // namespace bertrand::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace bertrand::cpu {
+
+HWY_EXPORT(Adam);
+HWY_EXPORT(SumOfSquares);
+
+void adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
+          float* values) {
+  HWY_DYNAMIC_DISPATCH(Adam)(count, step, gradient, m, v, values);
+}
+
+double sum_of_squares(size_t count, const float* x) {
+  return HWY_DYNAMIC_DISPATCH(SumOfSquares)(count, x);
+}
+
+}  // namespace bertrand::cpu
+
+#endif  // HWY_ONCE

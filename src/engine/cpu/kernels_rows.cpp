@@ -1,0 +1,387 @@
+#include <cmath>
+
+#include "base/random.h"
+#include "engine/cpu/kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/cpu/kernels_rows.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "engine/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bertrand::cpu::HWY_NAMESPACE {
+
+void AddBias(size_t rows, size_t columns, const float* bias, float* x, size_t stride) {
+  for (size_t row = 0; row < rows; ++row) {
+    float* HWY_RESTRICT values = x + row * stride;
+    for_vectors(columns, [&](auto d, size_t i) {
+      hn::StoreU(hn::Add(hn::LoadU(d, values + i), hn::LoadU(d, bias + i)), d, values + i);
+    });
+  }
+}
+
+/// The normal distribution at x: the probability below x and the density.
+/// Phi(-|x|) = exp(-x^2 / 2) t P(t) / 2 with t = 1 / (1 + 0.35 |x| / sqrt(2)); P is a least-maximum
+/// fit of degree 6 to erfcx, absolute error below 1e-8 before rounding.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void normal_distribution(D d, V x, V& below, V& density) {
+  const V t = hn::Div(hn::Set(d, 1.0F),
+                      hn::MulAdd(hn::Abs(x), hn::Set(d, 0.35F * 0.70710678F), hn::Set(d, 1.0F)));
+  V p = hn::Set(d, -0.19805178265426063F);
+  p = hn::MulAdd(p, t, hn::Set(d, 0.7726370896843614F));
+  p = hn::MulAdd(p, t, hn::Set(d, -0.6810377288975213F));
+  p = hn::MulAdd(p, t, hn::Set(d, 0.6848341616798093F));
+  p = hn::MulAdd(p, t, hn::Set(d, -0.008555099716150984F));
+  p = hn::MulAdd(p, t, hn::Set(d, 0.2358229481524453F));
+  p = hn::MulAdd(p, t, hn::Set(d, 0.19435040713170315F));
+  const V bell = exponential(d, hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5F)));
+  const V tail = hn::Mul(hn::Mul(hn::Mul(p, t), bell), hn::Set(d, 0.5F));
+  below = hn::IfThenElse(hn::Gt(x, hn::Zero(d)), hn::Sub(hn::Set(d, 1.0F), tail), tail);
+  density = hn::Mul(bell, hn::Set(d, 0.39894228F));
+}
+
+/// tanh(u) and u = sqrt(2 / pi) (x + 0.044715 x^3) of GELU's tanh form.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V gelu_tanh(D d, V x) {
+  const V inner = hn::Mul(hn::Mul(x, hn::Set(d, 0.7978845608F)),
+                          hn::MulAdd(hn::Mul(x, x), hn::Set(d, 0.044715F), hn::Set(d, 1.0F)));
+  // tanh(u) = 1 - 2 / (exp(2 u) + 1); the bound keeps exp in range, where tanh is 1 already.
+  const V bounded = hn::Min(hn::Max(hn::Add(inner, inner), hn::Set(d, -40.0F)), hn::Set(d, 40.0F));
+  const V power = exponential(d, bounded);
+  return hn::Sub(hn::Set(d, 1.0F), hn::Div(hn::Set(d, 2.0F), hn::Add(power, hn::Set(d, 1.0F))));
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V gelu(D d, V x, bool tanh_form) {
+  if (tanh_form) {
+    const V half = hn::Mul(x, hn::Set(d, 0.5F));
+    return hn::MulAdd(half, gelu_tanh(d, x), half);
+  }
+  V below;
+  V density;
+  normal_distribution(d, x, below, density);
+  return hn::Mul(x, below);
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V gelu_derivative(D d, V x, bool tanh_form) {
+  if (tanh_form) {
+    const V one = hn::Set(d, 1.0F);
+    const V t = gelu_tanh(d, x);
+    const V slope = hn::Mul(hn::Set(d, 0.7978845608F),
+                            hn::MulAdd(hn::Mul(x, x), hn::Set(d, 3 * 0.044715F), one));
+    const V half = hn::Set(d, 0.5F);
+    const V sech2 = hn::NegMulAdd(t, t, one);
+    return hn::Mul(half, hn::MulAdd(hn::Mul(x, sech2), slope, hn::Add(one, t)));
+  }
+  V below;
+  V density;
+  normal_distribution(d, x, below, density);
+  return hn::MulAdd(x, density, below);
+}
+
+void BiasGelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
+              size_t stride) {
+  for (size_t row = 0; row < rows; ++row) {
+    float* in = x + row * stride;
+    float* out = y + row * stride;
+    for_vectors(columns, [&](auto d, size_t i) {
+      const auto value = hn::Add(hn::LoadU(d, in + i), hn::LoadU(d, bias + i));
+      hn::StoreU(value, d, in + i);  // before y, which may be x
+      hn::StoreU(gelu(d, value, tanh_form), d, out + i);
+    });
+  }
+}
+
+void GeluBackward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
+                  size_t stride, float* column_sums) {
+  for (size_t row = 0; row < rows; ++row) {
+    const float* HWY_RESTRICT in = x + row * stride;
+    float* HWY_RESTRICT gradient = dy + row * stride;
+    for_vectors(columns, [&](auto d, size_t i) {
+      const auto value =
+          hn::Mul(hn::LoadU(d, gradient + i), gelu_derivative(d, hn::LoadU(d, in + i), tanh_form));
+      hn::StoreU(value, d, gradient + i);
+      hn::StoreU(hn::Add(hn::LoadU(d, column_sums + i), value), d, column_sums + i);
+    });
+  }
+}
+
+float LayerNorm(size_t columns, const float* x, const float* bias, const float* mask,
+                const float* residual, const float* gamma, const float* beta, float epsilon,
+                float* normalized, float* y) {
+  const auto summed = [&](auto d, size_t i) {
+    auto value = hn::LoadU(d, x + i);
+    value = bias == nullptr ? value : hn::Add(value, hn::LoadU(d, bias + i));
+    value = mask == nullptr ? value : hn::Mul(value, hn::LoadU(d, mask + i));
+    value = residual == nullptr ? value : hn::Add(value, hn::LoadU(d, residual + i));
+    hn::StoreU(value, d, normalized + i);
+    return value;
+  };
+  const auto count = static_cast<float>(columns);
+  const float mean = sum_vectors(columns, summed) / count;
+  const float squares = sum_vectors(columns, [&](auto d, size_t i) {
+    const auto centred = hn::Sub(hn::LoadU(d, normalized + i), hn::Set(d, mean));
+    return hn::Mul(centred, centred);
+  });
+  const float rstd = 1.0F / std::sqrt(squares / count + epsilon);
+  for_vectors(columns, [&](auto d, size_t i) {
+    const auto value =
+        hn::Mul(hn::Sub(hn::LoadU(d, normalized + i), hn::Set(d, mean)), hn::Set(d, rstd));
+    hn::StoreU(value, d, normalized + i);
+    hn::StoreU(hn::MulAdd(value, hn::LoadU(d, gamma + i), hn::LoadU(d, beta + i)), d, y + i);
+  });
+  return rstd;
+}
+
+void LayerNormBackward(size_t columns, const float* dy, const float* normalized, float rstd,
+                       const float* gamma, float* dx, float* dgamma, float* dbeta) {
+  const auto count = static_cast<float>(columns);
+  const float mean =
+      sum_vectors(columns,
+                  [&](auto d, size_t i) {
+                    const auto gradient = hn::LoadU(d, dy + i);
+                    hn::StoreU(hn::Add(hn::LoadU(d, dbeta + i), gradient), d, dbeta + i);
+                    return hn::Mul(gradient, hn::LoadU(d, gamma + i));
+                  }) /
+      count;
+  const float projection =
+      sum_vectors(columns,
+                  [&](auto d, size_t i) {
+                    const auto product =
+                        hn::Mul(hn::LoadU(d, dy + i), hn::LoadU(d, normalized + i));
+                    hn::StoreU(hn::Add(hn::LoadU(d, dgamma + i), product), d, dgamma + i);
+                    return hn::Mul(product, hn::LoadU(d, gamma + i));
+                  }) /
+      count;
+  for_vectors(columns, [&](auto d, size_t i) {
+    const auto g = hn::Mul(hn::LoadU(d, dy + i), hn::LoadU(d, gamma + i));
+    const auto inner = hn::NegMulAdd(hn::LoadU(d, normalized + i), hn::Set(d, projection),
+                                     hn::Sub(g, hn::Set(d, mean)));
+    hn::StoreU(hn::Mul(inner, hn::Set(d, rstd)), d, dx + i);
+  });
+}
+
+void MaskAndSum(size_t columns, const float* x, const float* mask, float* y, float* column_sums) {
+  for_vectors(columns, [&](auto d, size_t i) {
+    auto value = hn::LoadU(d, x + i);
+    value = mask == nullptr ? value : hn::Mul(value, hn::LoadU(d, mask + i));
+    hn::StoreU(value, d, y + i);
+    hn::StoreU(hn::Add(hn::LoadU(d, column_sums + i), value), d, column_sums + i);
+  });
+}
+
+void Add(size_t count, const float* x, float* y) {
+  for_vectors(count, [&](auto d, size_t i) {
+    hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
+  });
+}
+
+void AddScaled(size_t count, float factor, const float* x, float* y) {
+  for_vectors(count, [&](auto d, size_t i) {
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, x + i), hn::Set(d, factor), hn::LoadU(d, y + i)), d, y + i);
+  });
+}
+
+void MultiplyInPlace(size_t count, const float* x, float* y) {
+  for_vectors(count, [&](auto d, size_t i) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
+  });
+}
+
+float Dot(size_t count, const float* x, const float* y) {
+  return sum_vectors(
+      count, [&](auto d, size_t i) { return hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, y + i)); });
+}
+
+void ToBf16(size_t count, const float* x, uint16_t* y) {
+  for_vectors(count, [&](auto d, size_t i) {
+    const hn::RebindToUnsigned<decltype(d)> words;
+    const hn::Rebind<uint16_t, decltype(d)> halves;
+    const auto bits = hn::BitCast(words, hn::LoadU(d, x + i));
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1U));
+    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(words, 0x7FFFU))));
+    hn::StoreU(hn::TruncateTo(halves, rounded), halves, y + i);
+  });
+}
+
+// A group of 128 elements uses 16 counters: counter l gives elements l, 16 + l, .. 112 + l, word w
+// its low half to element 32 w + l and its high half to 32 w + 16 + l. So any vector of up to 16
+// lanes stores what it has made in one piece, and all instruction sets make the same mask.
+#if HWY_TARGET == HWY_SCALAR
+
+void DropoutMask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                 float* mask) {
+  constexpr uint32_t kCounters = 16;
+  for (size_t group = 0; group < columns; group += kDropoutGroup) {
+    for (uint32_t lane = 0; lane < kCounters; ++lane) {
+      const Philox::Counter bits =
+          Philox::generate({static_cast<uint32_t>(group / kDropoutGroup) * kCounters + lane, place,
+                            static_cast<uint32_t>(window), static_cast<uint32_t>(window >> 32)},
+                           {key.words[0], key.words[1]});
+      float* out = mask + group + lane;
+      for (size_t word = 0; word < 4; ++word) {
+        out[2 * word * kCounters] = (bits[word] & 0xFFFFU) < key.threshold ? 0.0F : key.scale;
+        out[(2 * word + 1) * kCounters] = (bits[word] >> 16) < key.threshold ? 0.0F : key.scale;
+      }
+    }
+  }
+}
+
+#else
+
+/// Philox (base/random.h) on as many counters as there are lanes.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void philox_round(D words, V multiplier0, V multiplier1, uint32_t key0, uint32_t key1,
+                             V (&counter)[4]) {
+  const hn::RepartitionToWide<D> wide;
+  const auto product = [&](V x, V multiplier, V& low, V& high) {
+    const auto even = hn::MulEven(x, multiplier);
+    const auto odd =
+        hn::MulEven(hn::BitCast(words, hn::ShiftRight<32>(hn::BitCast(wide, x))), multiplier);
+    low = hn::OddEven(hn::BitCast(words, hn::ShiftLeft<32>(odd)), hn::BitCast(words, even));
+    high = hn::OddEven(hn::BitCast(words, odd), hn::BitCast(words, hn::ShiftRight<32>(even)));
+  };
+  V low0;
+  V high0;
+  V low1;
+  V high1;
+  product(counter[0], multiplier0, low0, high0);
+  product(counter[2], multiplier1, low1, high1);
+  counter[0] = hn::Xor(hn::Xor(high1, counter[1]), hn::Set(words, key0));
+  counter[1] = low1;
+  counter[2] = hn::Xor(hn::Xor(high0, counter[3]), hn::Set(words, key1));
+  counter[3] = low0;
+}
+
+void DropoutMask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                 float* mask) {
+  constexpr size_t kCounters = 16;
+  const hn::CappedTag<uint32_t, kCounters> words;
+  const hn::RebindToFloat<decltype(words)> floats;
+  const auto multiplier0 = hn::Set(words, Philox::kMultiplier0);
+  const auto multiplier1 = hn::Set(words, Philox::kMultiplier1);
+  const auto threshold = hn::Set(words, key.threshold);
+  const auto scale = hn::Set(floats, key.scale);
+  for (size_t group = 0; group < columns; group += kDropoutGroup) {
+    for (size_t lane = 0; lane < kCounters; lane += hn::Lanes(words)) {
+      hn::Vec<decltype(words)> counter[4] = {
+          hn::Iota(words, static_cast<uint32_t>(group / kDropoutGroup * kCounters + lane)),
+          hn::Set(words, place), hn::Set(words, static_cast<uint32_t>(window)),
+          hn::Set(words, static_cast<uint32_t>(window >> 32))};
+      uint32_t key0 = key.words[0];
+      uint32_t key1 = key.words[1];
+      for (int round = 0; round < Philox::kRounds; ++round) {
+        philox_round(words, multiplier0, multiplier1, key0, key1, counter);
+        key0 += Philox::kWeyl0;
+        key1 += Philox::kWeyl1;
+      }
+      for (size_t word = 0; word < 4; ++word) {
+        float* out = mask + group + word * 2 * kCounters + lane;
+        const auto low = hn::And(counter[word], hn::Set(words, 0xFFFFU));
+        const auto high = hn::ShiftRight<16>(counter[word]);
+        const auto keep_low = hn::RebindMask(floats, hn::Not(hn::Lt(low, threshold)));
+        const auto keep_high = hn::RebindMask(floats, hn::Not(hn::Lt(high, threshold)));
+        hn::StoreU(hn::IfThenElseZero(keep_low, scale), floats, out);
+        hn::StoreU(hn::IfThenElseZero(keep_high, scale), floats, out + kCounters);
+      }
+    }
+  }
+}
+
+#endif  // HWY_SCALAR
+
+}  // namespace bertrand::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace bertrand::cpu {
+
+HWY_EXPORT(AddBias);
+HWY_EXPORT(BiasGelu);
+HWY_EXPORT(GeluBackward);
+HWY_EXPORT(LayerNorm);
+HWY_EXPORT(LayerNormBackward);
+HWY_EXPORT(MaskAndSum);
+HWY_EXPORT(Add);
+HWY_EXPORT(AddScaled);
+HWY_EXPORT(MultiplyInPlace);
+HWY_EXPORT(Dot);
+HWY_EXPORT(ToBf16);
+HWY_EXPORT(DropoutMask);
+
+DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32_t site,
+                            double probability) {
+  const auto low = [](uint64_t value) { return static_cast<uint32_t>(value); };
+  const auto high = [](uint64_t value) { return static_cast<uint32_t>(value >> 32); };
+  const Philox::Counter mixed =
+      Philox::generate({low(step), high(step), layer, site}, {low(seed), high(seed)});
+  constexpr double kValues = 65536;
+  DropoutKey key;
+  key.words[0] = mixed[0];
+  key.words[1] = mixed[1];
+  key.threshold = static_cast<uint32_t>(std::lround(probability * kValues));
+  key.scale = static_cast<float>(kValues / (kValues - key.threshold));
+  return key;
+}
+
+void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                  float* mask) {
+  HWY_DYNAMIC_DISPATCH(DropoutMask)(key, window, place, columns, mask);
+}
+
+void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride) {
+  HWY_DYNAMIC_DISPATCH(AddBias)(rows, columns, bias, x, stride);
+}
+
+void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
+               size_t stride) {
+  HWY_DYNAMIC_DISPATCH(BiasGelu)(tanh_form, rows, columns, bias, x, y, stride);
+}
+
+void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
+                   size_t stride, float* column_sums) {
+  HWY_DYNAMIC_DISPATCH(GeluBackward)(tanh_form, rows, columns, x, dy, stride, column_sums);
+}
+
+float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,
+                 const float* residual, const float* gamma, const float* beta, float epsilon,
+                 float* normalized, float* y) {
+  return HWY_DYNAMIC_DISPATCH(LayerNorm)(columns, x, bias, mask, residual, gamma, beta, epsilon,
+                                         normalized, y);
+}
+
+void layer_norm_backward(size_t columns, const float* dy, const float* normalized, float rstd,
+                         const float* gamma, float* dx, float* dgamma, float* dbeta) {
+  HWY_DYNAMIC_DISPATCH(LayerNormBackward)
+  (columns, dy, normalized, rstd, gamma, dx, dgamma, dbeta);
+}
+
+void mask_and_sum(size_t columns, const float* x, const float* mask, float* y, float* column_sums) {
+  HWY_DYNAMIC_DISPATCH(MaskAndSum)(columns, x, mask, y, column_sums);
+}
+
+void add(size_t count, const float* x, float* y) { HWY_DYNAMIC_DISPATCH(Add)(count, x, y); }
+
+void add_scaled(size_t count, float factor, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(AddScaled)(count, factor, x, y);
+}
+
+void multiply_in_place(size_t count, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(MultiplyInPlace)(count, x, y);
+}
+
+float dot(size_t count, const float* x, const float* y) {
+  return HWY_DYNAMIC_DISPATCH(Dot)(count, x, y);
+}
+
+void to_bf16(size_t count, const float* x, uint16_t* y) {
+  HWY_DYNAMIC_DISPATCH(ToBf16)(count, x, y);
+}
+
+}  // namespace bertrand::cpu
+
+#endif  // HWY_ONCE

@@ -1,0 +1,245 @@
+#include "engine/cpu/network.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+#include "base/error.h"
+#include "engine/cpu/products.h"
+
+namespace bertrand::cpu {
+namespace {
+
+/// Denormal numbers cost a hundred times the normal ones and mean nothing here: they count as 0
+/// while this lives, and the caller's setting comes back after.
+class FlushDenormals {
+ public:
+#if defined(__SSE__)
+  FlushDenormals() : before_(_mm_getcsr()) {
+    constexpr unsigned kFlushToZero = 0x8000;
+    constexpr unsigned kDenormalsAreZero = 0x0040;
+    _mm_setcsr(before_ | kFlushToZero | kDenormalsAreZero);
+  }
+  ~FlushDenormals() { _mm_setcsr(before_); }
+#else
+  FlushDenormals() = default;
+#endif
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+ private:
+  [[maybe_unused]] unsigned before_ = 0;
+};
+
+/// Few enough rows that every thread has several blocks, enough to keep the products at full rate.
+size_t rows_of_a_block(size_t tokens, unsigned threads) {
+  constexpr size_t kMost = 128;
+  constexpr size_t kLeast = 32;
+  constexpr size_t kBlocksAThread = 4;
+  const size_t wanted = threads == 1 ? kMost : tokens / (threads * kBlocksAThread);
+  return std::clamp(wanted, kLeast, kMost);
+}
+
+/// Places dropout is applied at; part of the key of its random numbers.
+enum Site : uint32_t { embedding_site, attention_site, attention_output_site, output_site };
+
+void check(const PackedBatch& batch, const BertConfig& config) {
+  for (size_t window = 0; window < batch.windows(); ++window) {
+    const size_t length = batch.length(window);
+    if (length == 0 || length > static_cast<size_t>(config.max_position_embeddings)) {
+      throw Error(ErrorCode::runtime, "A window has " + std::to_string(length) +
+                                          " tokens; this model takes 1 to " +
+                                          std::to_string(config.max_position_embeddings) +
+                                          ". Give a smaller --max-seq-length.");
+    }
+  }
+  const auto is_outside = [](int32_t value, int64_t limit) { return value < 0 || value >= limit; };
+  for (size_t token = 0; token < batch.tokens(); ++token) {
+    if (is_outside(batch.ids[token], config.vocab_size) ||
+        is_outside(batch.segments[token], config.type_vocab_size)) {
+      throw Error(ErrorCode::runtime, "Token id " + std::to_string(batch.ids[token]) +
+                                          " or its segment is not in the model's embeddings; the "
+                                          "vocabulary does not fit the model.");
+    }
+  }
+}
+
+}  // namespace
+
+Network::Network(const BertConfig& config, const Layout& layout, Precision precision,
+                 ThreadPool& pool)
+    : config_(config),
+      layout_(layout),
+      bf16_(precision == Precision::bf16),
+      pool_(pool),
+      scratch_(pool.size()) {}
+
+void Network::prepare(const PackedBatch& batch, const float* parameters, const Dropout* dropout) {
+  check(batch, config_);
+  training_ = dropout != nullptr;
+  batch_ = &batch;
+  parameters_ = parameters;
+  tokens_ = batch.tokens();
+  block_rows_ = rows_of_a_block(tokens_, pool_.size());
+  row_windows_.resize(tokens_);
+  for (size_t window = 0; window < batch.windows(); ++window) {
+    std::fill(row_windows_.begin() + batch.offsets[window],
+              row_windows_.begin() + batch.offsets[window + 1], static_cast<uint32_t>(window));
+  }
+  windows_by_length_.resize(batch.windows());
+  std::iota(windows_by_length_.begin(), windows_by_length_.end(), size_t{0});
+  std::stable_sort(windows_by_length_.begin(), windows_by_length_.end(),
+                   [&](size_t a, size_t b) { return batch.length(a) > batch.length(b); });
+
+  embedded_.reserve(tokens_, hidden(), bf16_);
+  layers_.resize(std::max(layers_.size(), training_ ? depth() : size_t{1}));
+  for (size_t index = 0; index < (training_ ? depth() : 1); ++index) {
+    reserve_layer(layers_[index]);
+  }
+  if (training_) {
+    embedding_normalized_.reserve(tokens_, hidden());
+    embedding_rstd_.reserve(tokens_);
+  }
+  logits_.start.resize(tokens_);
+  logits_.end.resize(tokens_);
+  for (WorkerScratch& scratch : scratch_) {
+    scratch.mask.reserve((hidden() + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup);
+  }
+
+  const auto key = [&](uint32_t layer, Site site, double Dropout::*probability) {
+    return training_
+               ? make_dropout_key(dropout->seed, dropout->step, layer, site, dropout->*probability)
+               : DropoutKey();
+  };
+  embedding_dropout_ = key(0, embedding_site, &Dropout::hidden);
+  dropout_.resize(depth());
+  for (size_t index = 0; index < depth(); ++index) {
+    const auto number = static_cast<uint32_t>(index);
+    dropout_[index] = {key(number, attention_site, &Dropout::attention),
+                       key(number, attention_output_site, &Dropout::hidden),
+                       key(number, output_site, &Dropout::hidden)};
+  }
+  if (bf16_ && !bf16_weights_fresh_) {
+    round_weights();
+  }
+}
+
+void Network::reserve_layer(Layer& layer) const {
+  layer.qkv.reserve(tokens_, 3 * hidden());
+  layer.log_sum_exp.reserve(heads() * tokens_);
+  layer.context.reserve(tokens_, hidden(), bf16_);
+  layer.attended.reserve(tokens_, hidden(), bf16_);
+  layer.activated.reserve(tokens_, wide(), bf16_);
+  if (training_) {
+    layer.intermediate.reserve(tokens_, wide());
+    layer.attention_normalized.reserve(tokens_, hidden());
+    layer.attention_rstd.reserve(tokens_);
+    layer.normalized.reserve(tokens_, hidden());
+    layer.rstd.reserve(tokens_);
+    layer.output.reserve(tokens_, hidden(), bf16_);
+  }
+}
+
+void Network::round_weights() {
+  bf16_weights_.reserve(layout_.size);
+  constexpr size_t kPiece = 1 << 16;
+  // Embeddings come first and are looked up, not multiplied.
+  const size_t begin = layout_.layers.front().qkv_weight;
+  const size_t pieces = (layout_.size - begin + kPiece - 1) / kPiece;
+  pool_.for_each(pieces, [&](size_t piece, unsigned) {
+    const size_t first = begin + piece * kPiece;
+    to_bf16(std::min(kPiece, layout_.size - first), parameters_ + first,
+            bf16_weights_.data() + first);
+  });
+  bf16_weights_fresh_ = true;
+}
+
+void Network::for_each_block(const std::function<void(const Block&)>& body) {
+  const size_t blocks = (tokens_ + block_rows_ - 1) / block_rows_;
+  pool_.for_each(blocks, [&](size_t index, unsigned worker) {
+    const FlushDenormals flush;
+    const size_t begin = index * block_rows_;
+    body({index, begin, std::min(tokens_, begin + block_rows_), worker});
+  });
+}
+
+void Network::for_each_head(
+    const std::function<void(const AttentionHead&, size_t, AttentionScratch&)>& body,
+    size_t index) {
+  Rows<float>& qkv = layer(index).qkv;
+  pool_.for_each(batch_->windows() * heads(), [&](size_t task, unsigned worker) {
+    const FlushDenormals flush;
+    const size_t window = windows_by_length_[task / heads()];
+    const size_t head = task % heads();
+    const auto first = static_cast<size_t>(batch_->offsets[window]);
+    const float* query = qkv.row(first) + head * head_size();
+    body({batch_->length(window), head_size(), query, query + hidden(), query + 2 * hidden(),
+          qkv.stride(), dropout_[index].attention, batch_->keys[window],
+          static_cast<uint32_t>(head)},
+         first, scratch_[worker].attention);
+  });
+}
+
+void Network::linear(const Block& block, Operand& in, size_t weight, size_t n, size_t k, float* out,
+                     size_t out_stride) {
+  ProductShape shape{block.rows(), n, k};
+  shape.transpose_b = true;
+  if (bf16_) {
+    for (size_t row = block.begin; row < block.end; ++row) {
+      to_bf16(k, in.f32.row(row), in.bf16.row(row));
+    }
+    multiply(shape, MatrixBf16{in.bf16.row(block.begin), in.bf16.stride()},
+             MatrixBf16{bf16_weights_.data() + weight, k}, out, out_stride);
+  } else {
+    multiply(shape, MatrixF32{in.f32.row(block.begin), in.f32.stride()},
+             MatrixF32{parameters_ + weight, k}, out, out_stride);
+  }
+}
+
+void Network::linear_backward(const Block& block, Operand& dout, size_t weight, size_t n, size_t k,
+                              float* din, size_t din_stride, bool accumulate) {
+  ProductShape shape{block.rows(), k, n};
+  shape.accumulate = accumulate;
+  if (bf16_) {
+    for (size_t row = block.begin; row < block.end; ++row) {
+      to_bf16(n, dout.f32.row(row), dout.bf16.row(row));
+    }
+    multiply(shape, MatrixBf16{dout.bf16.row(block.begin), dout.bf16.stride()},
+             MatrixBf16{bf16_weights_.data() + weight, k}, din, din_stride);
+  } else {
+    multiply(shape, MatrixF32{dout.f32.row(block.begin), dout.f32.stride()},
+             MatrixF32{parameters_ + weight, k}, din, din_stride);
+  }
+}
+
+void Network::weight_gradient(const Operand& dout, const Operand& in, size_t weight, size_t first,
+                              size_t rows, size_t k, float* gradients) const {
+  ProductShape shape{rows, k, tokens_};
+  shape.transpose_a = true;
+  shape.accumulate = true;
+  float* target = gradients + weight + first * k;
+  if (bf16_) {
+    multiply(shape, MatrixBf16{dout.bf16.row(0) + first, dout.bf16.stride()},
+             MatrixBf16{in.bf16.row(0), in.bf16.stride()}, target, k);
+  } else {
+    multiply(shape, MatrixF32{dout.f32.row(0) + first, dout.f32.stride()},
+             MatrixF32{in.f32.row(0), in.f32.stride()}, target, k);
+  }
+}
+
+const float* Network::mask(const DropoutKey& key, size_t row, unsigned worker) {
+  if (key.threshold == 0) {
+    return nullptr;
+  }
+  const uint32_t window = row_windows_[row];
+  const auto position = static_cast<uint32_t>(row - static_cast<size_t>(batch_->offsets[window]));
+  float* values = scratch_[worker].mask.data();
+  dropout_mask(key, batch_->keys[window], position, hidden(), values);
+  return values;
+}
+
+}  // namespace bertrand::cpu

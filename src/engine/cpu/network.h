@@ -1,0 +1,175 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "engine/cpu/attention.h"
+#include "engine/cpu/buffers.h"
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/layout.h"
+#include "engine/engine.h"
+#include "model/config.h"
+#include "model/packing.h"
+
+namespace bertrand::cpu {
+
+/// A run of tokens that one thread takes through all steps that need no other token.
+struct Block {
+  size_t index;  ///< of the block
+  size_t begin, end;
+  unsigned worker;
+
+  size_t rows() const { return end - begin; }
+};
+
+/// BERT with a span head, forward and backward, over the tokens of a packed batch. T tokens, H
+/// hidden_size, I intermediate_size. Work goes over the threads in two kinds of steps: blocks of
+/// rows, for all that treats tokens one by one, and heads of windows, for attention. Sums over
+/// tokens are made per block and joined in order, so results do not depend on which thread did
+/// what.
+class Network {
+ public:
+  Network(const BertConfig& config, const Layout& layout, Precision precision, ThreadPool& pool);
+
+  /// Tells that the values of the parameters are others now.
+  void parameters_changed() { bf16_weights_fresh_ = false; }
+
+  SpanLogits forward(const PackedBatch& batch, const float* parameters);
+
+  /// As Engine::backward; gradients has the parameters' layout.
+  double backward(const PackedBatch& batch, const SpanTargets& targets, const Dropout& dropout,
+                  double weight, const float* parameters, float* gradients);
+
+  /// forward() that keeps each layer's output: [layers + 1][T * H], the embeddings first. For
+  /// tests.
+  std::vector<std::vector<float>> hidden_states(const PackedBatch& batch, const float* parameters);
+
+ private:
+  /// What one layer computes and backward needs again; without training all layers share one.
+  struct Layer {
+    Rows<float> qkv;                   ///< [T, 3H]
+    Aligned<float> log_sum_exp;        ///< [heads, T]
+    Operand context;                   ///< [T, H]
+    Rows<float> attention_normalized;  ///< [T, H], before gamma and beta
+    Aligned<float> attention_rstd;     ///< [T]
+    Operand attended;                  ///< [T, H], LayerNorm(input + attention)
+    Rows<float> intermediate;          ///< [T, I], before GELU
+    Operand activated;                 ///< [T, I], after it
+    Rows<float> normalized;            ///< [T, H]
+    Aligned<float> rstd;               ///< [T]
+    Operand output;                    ///< [T, H]
+  };
+
+  /// The gradients of one layer's products on their way down.
+  struct Gradients {
+    Rows<float> hidden;    ///< [T, H], of the layer's output, then of its input
+    Operand ffn;           ///< [T, H], of the second feed-forward product
+    Operand intermediate;  ///< [T, I]
+    Operand attention;     ///< [T, H], of attention's output product
+    Rows<float> context;   ///< [T, H]
+    Operand qkv;           ///< [T, 3H]
+  };
+
+  /// A sum over tokens made in pieces: columns `begin..begin + columns` of every block's partial
+  /// sums go to the gradients at `target`.
+  struct Reduction {
+    size_t begin, columns, target;
+  };
+
+  /// The dropout keys of one training step; without dropout all thresholds are 0.
+  struct LayerDropout {
+    DropoutKey attention, attention_output, output;
+  };
+
+  struct WorkerScratch {
+    AttentionScratch attention;
+    Aligned<float> mask;  ///< of one row
+  };
+
+  size_t hidden() const { return static_cast<size_t>(config_.hidden_size); }
+  size_t wide() const { return static_cast<size_t>(config_.intermediate_size); }
+  size_t heads() const { return static_cast<size_t>(config_.num_attention_heads); }
+  size_t head_size() const { return static_cast<size_t>(config_.head_size()); }
+  size_t depth() const { return layout_.layers.size(); }
+
+  // network.cpp: what both directions use
+  void prepare(const PackedBatch& batch, const float* parameters, const Dropout* dropout);
+  void reserve_layer(Layer& layer) const;
+  void round_weights();
+  void for_each_block(const std::function<void(const Block&)>& body);
+  void for_each_head(const std::function<void(const AttentionHead& head, size_t first_token,
+                                              AttentionScratch& scratch)>& body,
+                     size_t layer);
+  /// out [rows, n] = in [rows, k] W^T, W [n, k] at `weight`.
+  void linear(const Block& block, Operand& in, size_t weight, size_t n, size_t k, float* out,
+              size_t out_stride);
+  /// din [rows, k] = dout [rows, n] W, or += with accumulate.
+  void linear_backward(const Block& block, Operand& dout, size_t weight, size_t n, size_t k,
+                       float* din, size_t din_stride, bool accumulate);
+  /// dW rows [first, first + rows) += dout^T in, over all tokens.
+  void weight_gradient(const Operand& dout, const Operand& in, size_t weight, size_t first,
+                       size_t rows, size_t k, float* gradients) const;
+  const float* mask(const DropoutKey& key, size_t row, unsigned worker);
+  Layer& layer(size_t index) { return layers_[training_ ? index : 0]; }
+  Operand& input(size_t index) {
+    return training_ && index > 0 ? layers_[index - 1].output : embedded_;
+  }
+  Operand& output(size_t index) { return training_ ? layers_[index].output : embedded_; }
+
+  // forward.cpp
+  void run_forward(const std::function<void(size_t layer)>& after_layer);
+  void embed(const Block& block);
+  void project_qkv(size_t index, const Block& block);
+  void attend(size_t index);
+  void after_attention(size_t index, const Block& block);
+  void score(const Block& block);
+
+  // backward.cpp
+  void reserve_gradients();
+  double loss_gradient(const PackedBatch& batch, const SpanTargets& targets, double weight);
+  void start_backward(const Block& block);
+  void ffn_backward(size_t index, const Block& block);
+  void attend_backward(size_t index);
+  void weight_gradients(size_t index, float* gradients);
+  void qkv_backward(size_t index, const Block& block);
+  void embed_backward(const Block& block);
+  void gather_embeddings(const PackedBatch& batch, float* gradients);
+  void reduce(const std::vector<Reduction>& reductions, float* gradients);
+  std::vector<Reduction> layer_reductions(size_t index) const;
+  float* partial(const Block& block) { return partials_.data() + block.index * partial_stride_; }
+
+  const BertConfig& config_;
+  const Layout& layout_;
+  const bool bf16_;
+  ThreadPool& pool_;
+  std::vector<WorkerScratch> scratch_;
+
+  // of the current call
+  bool training_ = false;
+  const float* parameters_ = nullptr;
+  const PackedBatch* batch_ = nullptr;
+  size_t tokens_ = 0;
+  size_t block_rows_ = 0;
+  std::vector<uint32_t> row_windows_;      // [T]
+  std::vector<size_t> windows_by_length_;  // longest first, so that threads end together
+  DropoutKey embedding_dropout_;
+  std::vector<LayerDropout> dropout_;
+
+  Aligned<uint16_t> bf16_weights_;
+  bool bf16_weights_fresh_ = false;
+  Operand embedded_;                  // [T, H]
+  Rows<float> embedding_normalized_;  // [T, H]
+  Aligned<float> embedding_rstd_;     // [T]
+  std::vector<Layer> layers_;
+  SpanLogits logits_;
+
+  Gradients gradients_;
+  std::vector<float> start_gradient_, end_gradient_;  // [T]
+  Aligned<float> partials_;                           // [blocks, partial_stride_]
+  size_t partial_stride_ = 0;
+};
+
+}  // namespace bertrand::cpu

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "engine/cpu/buffers.h"
+#include "engine/cpu/layout.h"
+#include "engine/engine.h"
+
+namespace bertrand::cpu {
+
+/// Adam over all parameters: norms of the gradients, clipping, the step, gradients back to zero.
+/// AdamW (Loshchilov, Hutter, arXiv:1711.05101) as in PyTorch; BertAdam as in Google's BERT: no
+/// bias correction, epsilon beside the root, decay inside the update.
+class Optimizer {
+ public:
+  Optimizer(const Layout& layout, ThreadPool& pool);
+
+  StepReport step(double learning_rate, const OptimizerSettings& settings, float* parameters,
+                  float* gradients);
+
+  uint64_t steps() const { return steps_; }
+  void set_steps(uint64_t steps) { steps_ = steps; }
+  float* moments(Moment moment) { return (moment == Moment::first ? m_ : v_).data(); }
+
+ private:
+  /// A part of one parameter; threads take parts.
+  struct Piece {
+    size_t parameter, begin, count;
+  };
+
+  std::vector<double> squared_norms(const float* gradients);
+
+  const Layout& layout_;
+  ThreadPool& pool_;
+  std::vector<Piece> pieces_;
+  Aligned<float> m_, v_;
+  uint64_t steps_ = 0;
+};
+
+}  // namespace bertrand::cpu

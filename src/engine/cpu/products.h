@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/engine.h"
+
+namespace bertrand::cpu {
+
+/// A row-major matrix; `stride` is the distance of two rows in elements.
+struct MatrixF32 {
+  const float* data;
+  size_t stride;
+};
+struct MatrixBf16 {
+  const uint16_t* data;
+  size_t stride;
+};
+
+/// The shape of a product: C [m, n] = A [m, k] B [k, n], either of A and B perhaps stored
+/// transposed.
+struct ProductShape {
+  size_t m, n, k;
+  bool transpose_a = false;  ///< A is stored [k, m]
+  bool transpose_b = false;  ///< B is stored [n, k]
+  bool accumulate = false;   ///< C += A B
+};
+
+/// Matrix products on the calling thread alone, by oneDNN; this is the only file that knows it.
+/// Throw Error (runtime) where oneDNN refuses.
+void multiply(const ProductShape& shape, MatrixF32 a, MatrixF32 b, float* c, size_t c_stride);
+void multiply(const ProductShape& shape, MatrixBf16 a, MatrixBf16 b, float* c, size_t c_stride);
+
+/// True where bf16 products run on bf16 instructions.
+bool has_bf16_products();
+
+}  // namespace bertrand::cpu

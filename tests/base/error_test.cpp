@@ -1,0 +1,26 @@
+#include "base/error.h"
+
+#include <gtest/gtest.h>
+
+namespace bertrand {
+namespace {
+
+TEST(Error, KeepsItsSentenceAndKind) {
+  const Error error(ErrorCode::bad_input, "vocab.txt: line 3 is empty.");
+  EXPECT_STREQ(error.what(), "vocab.txt: line 3 is empty.");
+  EXPECT_EQ(error.code(), ErrorCode::bad_input);
+}
+
+TEST(Error, EachKindHasItsExitCode) {
+  EXPECT_EQ(Error(ErrorCode::runtime, "").exit_code(), 1);
+  EXPECT_EQ(Error(ErrorCode::io, "").exit_code(), 1);
+  EXPECT_EQ(Error(ErrorCode::usage, "").exit_code(), 2);
+  EXPECT_EQ(Error(ErrorCode::bad_input, "").exit_code(), 3);
+}
+
+TEST(Error, IsCaughtAsAStandardException) {
+  EXPECT_THROW(throw Error(ErrorCode::io, "disk full"), std::runtime_error);
+}
+
+}  // namespace
+}  // namespace bertrand

@@ -1,0 +1,298 @@
+#include "base/files.h"
+
+#include <array>
+#include <fstream>
+#include <functional>
+#include <signal.h>
+#include <string>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/temporary_folder.h"
+
+namespace bertrand {
+namespace {
+
+using std::filesystem::path;
+using test::TemporaryFolder;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+void put(const path& file, const std::string& text) {
+  std::ofstream(file, std::ios::binary) << text;
+}
+
+/// The error that `act` throws; fails where there is none.
+Error error_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no error";
+  return {ErrorCode::runtime, ""};
+}
+
+/// Files of this process may not grow beyond `bytes` while it lives: a full disk for one test.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    signal_before_ = ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FullDisk() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, signal_before_);
+  }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*signal_before_)(int) = nullptr;
+};
+
+TEST(MappedFile, ShowsTheBytes) {
+  const TemporaryFolder folder;
+  const std::string text("one\0two\n", 8);
+  put(folder / "file", text);
+  const MappedFile file(folder / "file");
+  EXPECT_EQ(file.text(), text);
+  EXPECT_EQ(file.bytes().size(), 8U);
+}
+
+TEST(MappedFile, AnEmptyFileHasNoBytes) {
+  const TemporaryFolder folder;
+  put(folder / "file", "");
+  EXPECT_TRUE(MappedFile(folder / "file").bytes().empty());
+}
+
+TEST(MappedFile, MovesWithoutMovingTheBytes) {
+  const TemporaryFolder folder;
+  put(folder / "a", "aaa");
+  put(folder / "b", "bbb");
+  MappedFile a(folder / "a");
+  const auto* bytes = a.bytes().data();
+  MappedFile moved(std::move(a));
+  EXPECT_EQ(moved.bytes().data(), bytes);
+  MappedFile b(folder / "b");
+  b = std::move(moved);
+  EXPECT_EQ(b.text(), "aaa");
+  EXPECT_EQ(b.bytes().data(), bytes);
+}
+
+TEST(MappedFile, StaysWhenTheFileIsReplaced) {
+  const TemporaryFolder folder;
+  put(folder / "file", "old");
+  const MappedFile file(folder / "file");
+  write_file(folder / "file", "new");
+  EXPECT_EQ(file.text(), "old");
+  EXPECT_EQ(MappedFile(folder / "file").text(), "new");
+}
+
+TEST(MappedFile, NamesAFileThatIsNotThere) {
+  const TemporaryFolder folder;
+  const Error error = error_of([&] { MappedFile(folder / "missing"); });
+  EXPECT_EQ(error.code(), ErrorCode::io);
+  EXPECT_THAT(error.what(), HasSubstr((folder / "missing").string()));
+  EXPECT_THAT(error.what(), HasSubstr("No such file"));
+}
+
+TEST(MappedFile, RefusesAFolderAndAPipe) {
+  const TemporaryFolder folder;
+  const Error error = error_of([&] { MappedFile(folder.path()); });
+  EXPECT_EQ(error.code(), ErrorCode::bad_input);
+  EXPECT_THAT(error.what(), HasSubstr("not a regular file"));
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_EQ(error_of([&] { MappedFile(folder / "pipe"); }).code(), ErrorCode::bad_input);
+}
+
+TEST(ReadFile, GivesAllBytes) {
+  const TemporaryFolder folder;
+  std::string text(200'000, 'x');
+  text[70'000] = '\0';
+  put(folder / "file", text);
+  EXPECT_EQ(read_file(folder / "file"), text);
+  put(folder / "empty", "");
+  EXPECT_EQ(read_file(folder / "empty"), "");
+}
+
+TEST(ReadFile, NamesWhatCannotBeRead) {
+  const TemporaryFolder folder;
+  const Error missing = error_of([&] { read_file(folder / "missing"); });
+  EXPECT_EQ(missing.code(), ErrorCode::io);
+  EXPECT_THAT(missing.what(), HasSubstr((folder / "missing").string()));
+  const Error directory = error_of([&] { read_file(folder.path()); });
+  EXPECT_EQ(directory.code(), ErrorCode::io);
+  EXPECT_THAT(directory.what(), HasSubstr("directory"));
+}
+
+TEST(AtomicFile, AppearsWholeOnCommit) {
+  const TemporaryFolder folder;
+  AtomicFile file(folder / "out");
+  file.write("one ");
+  file.write(std::as_bytes(std::span("two", 3)));
+  EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+  file.commit();
+  EXPECT_EQ(read_file(folder / "out"), "one two");
+  EXPECT_THAT(folder.names(), ElementsAre("out"));
+}
+
+TEST(AtomicFile, LeavesTheOldFileWithoutCommit) {
+  const TemporaryFolder folder;
+  put(folder / "out", "old");
+  { AtomicFile(folder / "out").write("new"); }
+  EXPECT_EQ(read_file(folder / "out"), "old");
+  EXPECT_THAT(folder.names(), ElementsAre("out"));
+}
+
+TEST(AtomicFile, LeavesNothingWhenTheDiskIsFull) {
+  const TemporaryFolder folder;
+  put(folder / "out", "old");
+  const std::string text(100'000, 'x');
+  const Error error = [&] {
+    const FullDisk full(/*bytes=*/65'536);
+    return error_of([&] { write_file(folder / "out", text); });
+  }();
+  EXPECT_EQ(error.code(), ErrorCode::io);
+  EXPECT_THAT(error.what(), HasSubstr((folder / "out").string() + ": cannot be written"));
+  EXPECT_EQ(read_file(folder / "out"), "old");
+  EXPECT_THAT(folder.names(), ElementsAre("out"));
+}
+
+TEST(AtomicFile, TellsWhenTheLastBytesDoNotFit) {
+  // Few enough bytes to stay in the buffer until commit().
+  const TemporaryFolder folder;
+  const Error error = [&] {
+    const FullDisk full(/*bytes=*/10);
+    return error_of([&] { write_file(folder / "out", "more than ten bytes"); });
+  }();
+  EXPECT_EQ(error.code(), ErrorCode::io);
+  EXPECT_THAT(folder.names(), IsEmpty());
+}
+
+TEST(AtomicFile, SaysThatADeviceIsFullAndLeavesItThere) {
+  const Error error = error_of([] { write_file("/dev/full", "text"); });
+  EXPECT_THAT(error.what(), HasSubstr("/dev/full: cannot be written (No space left on device)"));
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/full"));
+  write_file("/dev/null", "text");
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+}
+
+TEST(AtomicFile, NamesAPlaceThatCannotBeWritten) {
+  const TemporaryFolder folder;
+  put(folder / "file", "");
+  const Error inside_file = error_of([&] { AtomicFile(folder / "file" / "out"); });
+  EXPECT_EQ(inside_file.code(), ErrorCode::io);
+  EXPECT_THAT(inside_file.what(), HasSubstr((folder / "file" / "out").string()));
+  EXPECT_THAT(error_of([&] { AtomicFile(folder / "no" / "out"); }).what(), HasSubstr("No such"));
+  EXPECT_THAT(error_of([&] { AtomicFile{folder.path()}; }).what(), HasSubstr("is a folder"));
+  EXPECT_EQ(error_of([] { AtomicFile{""}; }).code(), ErrorCode::io);
+  EXPECT_THAT(folder.names(), ElementsAre("file"));
+}
+
+TEST(AtomicFile, FollowsALink) {
+  const TemporaryFolder folder;
+  put(folder / "real", "old");
+  std::filesystem::create_symlink("real", folder / "link");
+  write_file(folder / "link", "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  EXPECT_EQ(read_file(folder / "real"), "new");
+}
+
+TEST(AtomicFile, WritersOfOneNameDoNotMix) {
+  const TemporaryFolder folder;
+  std::vector<std::thread> writers;
+  for (const char letter : {'a', 'b', 'c', 'd'}) {
+    writers.emplace_back([&folder, letter] {
+      for (int round = 0; round < 20; ++round) {
+        write_file(folder / "out", std::string(10'000, letter));
+      }
+    });
+  }
+  for (std::thread& writer : writers) {
+    writer.join();
+  }
+  const std::string text = read_file(folder / "out");
+  EXPECT_EQ(text, std::string(10'000, text[0]));
+  EXPECT_THAT(folder.names(), ElementsAre("out"));
+}
+
+TEST(WriteFolder, AppearsWhole) {
+  const TemporaryFolder folder;
+  write_folder(folder / "model", [&](const path& partial) {
+    write_file(partial / "config.json", "{}");
+    EXPECT_FALSE(std::filesystem::exists(folder / "model"));
+  });
+  EXPECT_EQ(read_file(folder / "model" / "config.json"), "{}");
+  EXPECT_THAT(folder.names(), ElementsAre("model"));
+}
+
+TEST(WriteFolder, MakesTheFoldersAboveAndTakesASlashAtTheEnd) {
+  const TemporaryFolder folder;
+  for (int round = 0; round < 2; ++round) {
+    write_folder(folder / "runs/first/", [&](const path& partial) {
+      write_file(partial / "round", std::to_string(round));
+    });
+    EXPECT_EQ(read_file(folder / "runs/first/round"), std::to_string(round));
+  }
+  EXPECT_THAT(folder.names(), ElementsAre("runs"));
+}
+
+TEST(WriteFolder, ReplacesTheWholeOldFolder) {
+  const TemporaryFolder folder;
+  write_folder(folder / "model", [](const path& partial) { put(partial / "old", ""); });
+  write_folder(folder / "model", [&](const path& partial) {
+    put(partial / "new", "");
+    EXPECT_TRUE(std::filesystem::exists(folder / "model" / "old"));
+  });
+  EXPECT_TRUE(std::filesystem::exists(folder / "model" / "new"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "model" / "old"));
+  EXPECT_THAT(folder.names(), ElementsAre("model"));
+}
+
+TEST(WriteFolder, LeavesNothingWhenFillingFails) {
+  const TemporaryFolder folder;
+  write_folder(folder / "model", [](const path& partial) { put(partial / "old", ""); });
+  EXPECT_THROW(write_folder(folder / "model",
+                            [](const path& partial) {
+                              put(partial / "new", "");
+                              throw std::out_of_range("half way");
+                            }),
+               std::out_of_range);
+  EXPECT_TRUE(std::filesystem::exists(folder / "model" / "old"));
+  EXPECT_THAT(folder.names(), ElementsAre("model"));
+}
+
+TEST(WriteFolder, FollowsALink) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "real");
+  std::filesystem::create_directory_symlink("real", folder / "link");
+  write_folder(folder / "link", [](const path& partial) { put(partial / "new", ""); });
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "real" / "new"));
+}
+
+TEST(WriteFolder, RefusesToReplaceAFile) {
+  const TemporaryFolder folder;
+  put(folder / "file", "text");
+  const Error error = error_of([&] { write_folder(folder / "file", [](const path&) {}); });
+  EXPECT_THAT(error.what(), HasSubstr("is a file"));
+  EXPECT_EQ(read_file(folder / "file"), "text");
+  const Error inside = error_of([&] { write_folder(folder / "file/x", [](const path&) {}); });
+  EXPECT_EQ(inside.code(), ErrorCode::io);
+  EXPECT_THAT(folder.names(), ElementsAre("file"));
+}
+
+}  // namespace
+}  // namespace bertrand
