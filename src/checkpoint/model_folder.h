@@ -19,8 +19,10 @@ namespace bertrand {
 /// reading.
 class ModelFolder {
  public:
-  /// Maps the weights and checks every shape against the config. Throws Error (bad_input) naming
-  /// every tensor that is missing or mis-shaped; a missing qa_outputs is no error (see lacks_head).
+  /// Maps the weights and checks every tensor against the config. Names may lack "bert.", and
+  /// LayerNorm may have gamma and beta. Throws one Error (bad_input) that names every tensor that
+  /// is missing, mis-shaped, of whole numbers or unheard of; a missing qa_outputs is no error (see
+  /// lacks_head).
   static ModelFolder open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -34,14 +36,15 @@ class ModelFolder {
   /// initializer_range; bias 0).
   bool lacks_head() const { return lacks_head_; }
 
-  /// Tensors that are in the file and not part of the model: pooler, pre-training heads (known),
-  /// and others (unknown names).
+  /// Tensors of the file that are not part of the model, by their names there: the pooler, the
+  /// heads of pre-training and classification, the table of positions.
   const std::vector<std::string>& extra_tensors() const { return extra_; }
 
-  /// Reads parameters, converted to f32; valid while this folder lives.
+  /// Reads parameters, converted to f32; keeps the weights mapped by itself.
   ParameterReader parameters(uint64_t seed) const;
 
-  /// "bert.pooler.dense.weight" and ".bias" converted to f32, empty where the folder has none.
+  /// "bert.pooler.dense.weight" [hidden, hidden] and ".bias" [hidden], converted to f32; empty
+  /// where the folder has none.
   std::map<std::string, std::vector<float>> pooler() const;
 
  private:
@@ -51,7 +54,7 @@ class ModelFolder {
   bool lacks_head_ = false;
   std::vector<std::string> extra_;
   std::shared_ptr<const TensorFile> tensors_;
-  std::map<std::string, std::string> stored_names_;  // parameter name to the name in the file
+  std::map<std::string, TensorView> stored_;  // by parameter name
 };
 
 /// What a model folder is made of, for writing.

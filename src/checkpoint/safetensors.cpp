@@ -19,26 +19,28 @@ constexpr size_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 constexpr std::string_view kMetadata = "__metadata__";
 
-struct TypeName {
-  std::string_view name;
-  DataType type;
-};
-constexpr std::array kTypeNames = {
-    TypeName{"F64", DataType::f64}, TypeName{"F32", DataType::f32},
-    TypeName{"F16", DataType::f16}, TypeName{"BF16", DataType::bf16},
-    TypeName{"I64", DataType::i64}, TypeName{"I32", DataType::i32},
-    TypeName{"I16", DataType::i16}, TypeName{"I8", DataType::i8},
-    TypeName{"U8", DataType::u8},   TypeName{"BOOL", DataType::boolean}};
+constexpr size_t kMaxDimensions = 64;  // more than any library's arrays have
+constexpr size_t kMaxMetadata = 1 << 16;
 
 /// A tensor as the header tells of it, nothing believed yet.
 struct Entry {
   std::string name;
   std::optional<DataType> type;
   std::vector<uint64_t> shape;
-  std::vector<uint64_t> offsets;  // [2]: begin and end, from the end of the header
+  std::array<uint64_t, 2> offsets = {};  // begin and end, from the end of the header
   bool has_shape = false;
   bool has_offsets = false;
+  uint8_t offset_count = 0;
 };
+
+std::optional<DataType> find_type(std::string_view name) {
+  for (int type = 0; type <= static_cast<int>(DataType::boolean); ++type) {
+    if (name_of(static_cast<DataType>(type)) == name) {
+      return static_cast<DataType>(type);
+    }
+  }
+  return std::nullopt;
+}
 
 /// For messages: in quotes, and nothing but printable ASCII.
 std::string in_quotes(const std::string& name) {
@@ -48,8 +50,8 @@ std::string in_quotes(const std::string& name) {
                                     nlohmann::json::error_handler_t::replace);
 }
 
-/// Takes the header apart as it is parsed, so that what is kept never exceeds what a good header
-/// of that length holds.
+/// Takes the header apart as it is parsed, so that memory stays within a few times its length
+/// whatever it holds.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
  public:
   std::vector<Entry> entries;
@@ -65,6 +67,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       return unexpected("an object");
     }
     if (key_ == kMetadata) {
+      if (std::exchange(has_metadata_, true)) {
+        return complain("the metadata is there twice");
+      }
       place_ = Place::metadata;
     } else {
       place_ = Place::tensor;
@@ -93,20 +98,15 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool string(string_t& text) override {
     if (place_ == Place::metadata) {
-      return metadata.emplace(key_, std::move(text)).second ||
-             complain("the metadata has " + in_quotes(key_) + " twice");
+      return add_metadata(std::move(text));
     }
     if (place_ != Place::tensor || key_ != "dtype") {
       return unexpected("a string");
     }
-    const auto* found = std::find_if(kTypeNames.begin(), kTypeNames.end(),
-                                     [&](const TypeName& known) { return known.name == text; });
-    if (found == kTypeNames.end()) {
-      return complain("tensor " + in_quotes(entries.back().name) + " has the type " +
-                      in_quotes(text) + ", which is not supported");
-    }
-    entries.back().type = found->type;
-    return true;
+    entries.back().type = find_type(text);
+    return entries.back().type ||
+           complain("tensor " + in_quotes(entries.back().name) + " has the type " +
+                    in_quotes(text) + ", which is not supported");
   }
 
   bool start_array(size_t /*elements*/) override {
@@ -123,14 +123,15 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (place_ == Place::shape) {
+    if (place_ == Place::shape && entries.back().shape.size() < kMaxDimensions) {
       entries.back().shape.push_back(value);
-    } else if (place_ == Place::offsets) {
-      entries.back().offsets.push_back(value);
-    } else {
-      return unexpected("a number");
+      return true;
     }
-    return true;
+    if (place_ == Place::offsets && entries.back().offset_count < 2) {
+      entries.back().offsets[entries.back().offset_count++] = value;
+      return true;
+    }
+    return unexpected("a number");
   }
 
   bool end_array() override {
@@ -149,7 +150,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     const Entry& entry = entries.back();
-    if (!entry.type || !entry.has_shape || entry.offsets.size() != 2) {
+    if (!entry.type || !entry.has_shape || entry.offset_count != 2) {
       return complain("tensor " + in_quotes(entry.name) +
                       " lacks one of dtype, shape and two data_offsets");
     }
@@ -184,7 +185,16 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return complain(std::string("there is ") + what + " out of place after " + in_quotes(key_));
   }
 
+  bool add_metadata(std::string text) {
+    if (metadata.size() == kMaxMetadata) {
+      return complain("the metadata has more than " + std::to_string(kMaxMetadata) + " entries");
+    }
+    return metadata.emplace(key_, std::move(text)).second ||
+           complain("the metadata has " + in_quotes(key_) + " twice");
+  }
+
   Place place_ = Place::start;
+  bool has_metadata_ = false;
   std::string key_;
 };
 

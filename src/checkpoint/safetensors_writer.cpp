@@ -16,32 +16,6 @@ constexpr size_t kAlignment = 8;  // of the first tensor's bytes
 constexpr size_t kBlock = 1 << 16;
 constexpr float kLargestF16 = 65504;
 
-const char* name_of(DataType type) {
-  switch (type) {
-    case DataType::f64:
-      return "F64";
-    case DataType::f32:
-      return "F32";
-    case DataType::f16:
-      return "F16";
-    case DataType::bf16:
-      return "BF16";
-    case DataType::i64:
-      return "I64";
-    case DataType::i32:
-      return "I32";
-    case DataType::i16:
-      return "I16";
-    case DataType::i8:
-      return "I8";
-    case DataType::u8:
-      return "U8";
-    case DataType::boolean:
-      break;
-  }
-  return "BOOL";
-}
-
 size_t byte_size(const TensorInfo& tensor) {
   return static_cast<size_t>(std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1},
                                              std::multiplies<>())) *

@@ -15,6 +15,9 @@ enum class DataType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
 /// Bytes of one element.
 size_t size_of(DataType type);
 
+/// "F32", "BF16", "BOOL": as safetensors spells it.
+std::string_view name_of(DataType type);
+
 /// A tensor in a file: little-endian, row-major. The bytes belong to the file's reader.
 struct TensorView {
   std::string name;

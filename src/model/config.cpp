@@ -13,6 +13,16 @@ namespace {
 
 using nlohmann::json;
 
+/// A value for messages: short, in printable ASCII.
+std::string shown(const json& value) {
+  constexpr size_t kShown = 60;
+  if (!value.is_primitive()) {
+    return value.is_object() ? "an object" : "an array";
+  }
+  const std::string text = value.dump(/*indent=*/-1, ' ', /*ensure_ascii=*/true);
+  return text.size() > kShown ? text.substr(0, kShown) + "..." : text;
+}
+
 /// Reads typed fields of one JSON object; errors name the file and the field.
 class Fields {
  public:
@@ -23,6 +33,8 @@ class Fields {
       throw Error(ErrorCode::bad_input, where_ + ": is not valid JSON at byte " +
                                             std::to_string(error.byte) +
                                             "; a model's config is one JSON object.");
+    } catch (const json::exception&) {  // a number beyond double
+      throw Error(ErrorCode::bad_input, where_ + ": holds a number that is too large.");
     }
     if (!object_.is_object()) {
       throw Error(ErrorCode::bad_input, where_ + ": a model's config must be one JSON object.");
@@ -45,8 +57,8 @@ class Fields {
       }
       return *otherwise;
     }
-    const std::string range =
-        "must be a whole number from " + std::to_string(least) + " to " + std::to_string(most);
+    const std::string range = "must be a whole number from " + std::to_string(least) + " to " +
+                              std::to_string(most) + ", and is " + shown(*field);
     if (!field->is_number_integer()) {
       complain(name, range);
     }
@@ -66,19 +78,19 @@ class Fields {
       return otherwise;
     }
     if (!field->is_number() || !(field->get<double>() >= least && field->get<double>() < most)) {
-      complain(name,
-               "must be a number from " + json(least).dump() + " to below " + json(most).dump());
+      complain(name, "must be a number from " + json(least).dump() + " to below " +
+                         json(most).dump() + ", and is " + shown(*field));
     }
     return field->get<double>();
   }
 
   std::string text(const char* name, const char* otherwise) const {
-    const json* field = find(name);
-    if (field == nullptr) {
+    const auto field = object_.find(name);
+    if (field == object_.end()) {
       return otherwise;
     }
     if (!field->is_string()) {
-      complain(name, "must be a string");
+      complain(name, "must be a string, and is " + shown(*field));
     }
     return field->get<std::string>();
   }
@@ -87,7 +99,8 @@ class Fields {
   void must_be(const char* name, const json& value) const {
     const json* field = find(name);
     if (field != nullptr && *field != value) {
-      complain(name, "must be " + value.dump() + ": other models are not supported");
+      complain(name, "must be " + value.dump() + ", and is " + shown(*field) +
+                         "; other kinds of model are not supported");
     }
   }
 
@@ -121,8 +134,9 @@ Activation read_activation(const Fields& fields) {
     }
   }
   fields.complain("hidden_act",
-                  "must be \"gelu\" or, for the tanh approximation, \"gelu_new\" or "
-                  "\"gelu_pytorch_tanh\"");
+                  "must be \"gelu\" or, for its tanh approximation, \"gelu_new\" or "
+                  "\"gelu_pytorch_tanh\", and is " +
+                      shown(name));
 }
 
 }  // namespace
@@ -130,8 +144,9 @@ Activation read_activation(const Fields& fields) {
 BertConfig BertConfig::from_json(std::string_view text, const std::string& where) {
   constexpr int64_t kMostWidth = 1 << 16;
   constexpr int64_t kMostLayers = 1 << 10;
-  constexpr int64_t kMostRows = 1 << 24;  // of an embedding table
-  constexpr int64_t kSegments = 2;        // question and document
+  constexpr int64_t kMostRows = 1 << 24;   // of an embedding table
+  constexpr int64_t kSegments = 2;         // question and document
+  constexpr double kLeastEpsilon = 1e-37;  // so that it is a normal number in f32
   const Fields fields(text, where);
   fields.must_be("model_type", "bert");
   fields.must_be("position_embedding_type", "absolute");
@@ -150,7 +165,7 @@ BertConfig BertConfig::from_json(std::string_view text, const std::string& where
       fields.whole("type_vocab_size", kSegments, kMostRows, &config.type_vocab_size);
   config.pad_token_id =
       fields.whole("pad_token_id", 0, config.vocab_size - 1, &config.pad_token_id);
-  config.layer_norm_eps = fields.real("layer_norm_eps", 0, 1, config.layer_norm_eps);
+  config.layer_norm_eps = fields.real("layer_norm_eps", kLeastEpsilon, 1, config.layer_norm_eps);
   config.hidden_dropout_prob = fields.real("hidden_dropout_prob", 0, 1, config.hidden_dropout_prob);
   config.attention_probs_dropout_prob =
       fields.real("attention_probs_dropout_prob", 0, 1, config.attention_probs_dropout_prob);

@@ -1,0 +1,70 @@
+#include "train/progress.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace bertrand {
+namespace {
+
+constexpr size_t kColumns = 80;
+constexpr double kBarSeconds = 0.2;
+constexpr double kLineSeconds = 30;
+
+double part_done(const ProgressState& state) {
+  return state.all == 0 ? 1.0 : static_cast<double>(state.done) / static_cast<double>(state.all);
+}
+
+}  // namespace
+
+std::string time_text(double seconds) {
+  const auto whole = static_cast<uint64_t>(std::clamp(std::round(seconds), 0.0, 1e9));
+  const uint64_t hours = whole / 3600, minutes = whole / 60 % 60;
+  return hours > 0 ? fmt::format("{}:{:02}:{:02}", hours, minutes, whole % 60)
+                   : fmt::format("{}:{:02}", minutes, whole % 60);
+}
+
+std::string progress_bar(const ProgressState& state, size_t columns) {
+  const std::string after = fmt::format(
+      " {:3.0f}% {}/{} loss {:.3f} rate {:.2g} left {}", std::floor(100 * part_done(state)),
+      state.done, state.all, state.loss, state.learning_rate, time_text(state.seconds_left));
+  const size_t width = after.size() + 2 < columns ? columns - after.size() - 2 : 0;
+  const auto full = static_cast<size_t>(part_done(state) * static_cast<double>(width));
+  const std::string bar =
+      width == 0 ? "" : fmt::format("[{:#<{}}{:.<{}}]", "", full, "", width - full);
+  return (bar + after).substr(0, columns);
+}
+
+std::string progress_line(const ProgressState& state) {
+  return fmt::format("step {} of {}, loss {:.4f}, rate {:.3g}, {:.1f} windows/s, {} left",
+                     state.done, state.all, state.loss, state.learning_rate,
+                     state.windows_per_second, time_text(state.seconds_left));
+}
+
+void Progress::show(const ProgressState& state, double now) {
+  const double wait = terminal_ ? kBarSeconds : kLineSeconds;
+  const bool last = state.done == state.all;
+  if (out_ == nullptr || (!first_ && !last && now - shown_at_ < wait)) {
+    return;
+  }
+  first_ = false;
+  shown_at_ = now;
+  if (terminal_) {
+    fmt::print(out_, "\r{}", progress_bar(state, kColumns - 1));
+    drawn_ = true;
+  } else {
+    fmt::print(out_, "{}\n", progress_line(state));
+  }
+  std::fflush(out_);
+}
+
+void Progress::clear() {
+  if (drawn_) {
+    fmt::print(out_, "\r{}\r", std::string(kColumns - 1, ' '));
+    std::fflush(out_);
+    drawn_ = false;
+  }
+}
+
+}  // namespace bertrand

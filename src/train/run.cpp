@@ -1,0 +1,165 @@
+#include "train/run.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace bertrand {
+namespace {
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+class Run {
+ public:
+  Run(Trainer& trainer, RunState& state, const ModelFolderContents& contents, RunLog& log,
+      Progress& progress, const RunOptions& options)
+      : trainer_(trainer),
+        state_(state),
+        contents_(contents),
+        log_(log),
+        progress_(progress),
+        options_(options),
+        begin_steps_(trainer.steps()),
+        begin_seconds_(state.seconds) {}
+
+  RunEnd go() {
+    log_.event(begin_steps_ == 0 ? "begin" : "resume", begin_steps_, state_.seconds);
+    while (!trainer_.finished()) {
+      const std::optional<TrainStep> step = trainer_.step([this] { return signalled(); });
+      if (!step) {
+        return stop();
+      }
+      note(*step);
+      if (!trainer_.finished()) {
+        if (signalled() || time_is_up()) {
+          return stop();
+        }
+        if (snapshot_is_due()) {
+          snapshot();
+        }
+      }
+    }
+    return RunEnd::finished;
+  }
+
+ private:
+  bool signalled() const { return options_.signal && options_.signal() != 0; }
+
+  bool time_is_up() const {
+    const uint64_t made = trainer_.steps() - begin_steps_;
+    return (options_.stop_after_steps != 0 && made >= options_.stop_after_steps) ||
+           (options_.stop_after_minutes > 0 &&
+            seconds_now() - begin_time_ >= 60 * options_.stop_after_minutes);
+  }
+
+  bool snapshot_is_due() const {
+    return (options_.snapshot_every != 0 && trainer_.steps() % options_.snapshot_every == 0) ||
+           (options_.snapshot_minutes > 0 &&
+            seconds_now() - snapshot_time_ >= 60 * options_.snapshot_minutes);
+  }
+
+  void snapshot() {
+    progress_.clear();
+    state_.seconds = elapsed();
+    write_snapshot(options_.snapshot, trainer_.engine(), contents_, state_);
+    snapshot_time_ = seconds_now();
+    log_.event("snapshot", state_.steps, state_.seconds);
+  }
+
+  RunEnd stop() {
+    if (span_steps_ != 0) {
+      flush_span();
+    }
+    snapshot();
+    log_.event("stop", state_.steps, state_.seconds);
+    return RunEnd::stopped;
+  }
+
+  double elapsed() const { return begin_seconds_ + seconds_now() - begin_time_; }
+
+  void note(const TrainStep& step) {
+    // The mean of about the last hundred steps; of all of them while they are fewer.
+    constexpr double kMeanSteps = 100;
+    state_.mean_loss +=
+        (step.loss - state_.mean_loss) / std::min(static_cast<double>(step.step), kMeanSteps);
+    state_.steps = step.step;
+    state_.seconds = elapsed();
+    span_.last = step;
+    span_.loss += step.loss;
+    span_.windows += step.windows;
+    span_.tokens += step.tokens;
+    ++span_steps_;
+    windows_ += step.windows;
+    if (span_steps_ >= options_.log_every || trainer_.finished()) {
+      flush_span();
+    }
+    show(step);
+  }
+
+  void flush_span() {
+    span_.epoch = (span_.last.step - 1) / trainer_.counts().steps_per_epoch;
+    span_.loss /= static_cast<double>(span_steps_);
+    span_.elapsed = elapsed();
+    span_.seconds = span_.elapsed - span_begin_;
+    log_.steps(span_);
+    span_begin_ = span_.elapsed;
+    span_ = {};
+    span_steps_ = 0;
+  }
+
+  void show(const TrainStep& step) {
+    const double now = seconds_now();
+    const double spent = std::max(now - begin_time_, 1e-9);
+    const auto made = static_cast<double>(step.step - begin_steps_);
+    const auto left = static_cast<double>(trainer_.counts().steps - step.step);
+    ProgressState state;
+    state.done = step.step;
+    state.all = trainer_.counts().steps;
+    state.loss = state_.mean_loss;
+    state.learning_rate = step.learning_rate;
+    state.windows_per_second = static_cast<double>(windows_) / spent;
+    state.seconds_left = spent / made * left;
+    progress_.show(state, now);
+  }
+
+  Trainer& trainer_;
+  RunState& state_;
+  const ModelFolderContents& contents_;
+  RunLog& log_;
+  Progress& progress_;
+  const RunOptions& options_;
+  const uint64_t begin_steps_;
+  const double begin_seconds_;
+  const double begin_time_ = seconds_now();
+  double snapshot_time_ = begin_time_;
+  RunLog::Span span_;
+  double span_begin_ = begin_seconds_;
+  uint64_t span_steps_ = 0;
+  uint64_t windows_ = 0;
+};
+
+}  // namespace
+
+RunEnd run_training(Trainer& trainer, RunState& state, const ModelFolderContents& contents,
+                    RunLog& log, Progress& progress, const RunOptions& options) {
+  try {
+    return Run(trainer, state, contents, log, progress, options).go();
+  } catch (const Error& error) {
+    progress.clear();
+    if (!find_snapshot(options.snapshot)) {
+      throw;
+    }
+    throw Error(error.code(),
+                fmt::format("{} The snapshot of step {} is kept in {}; --resume goes on from it.",
+                            error.what(), read_snapshot_state(options.snapshot).steps,
+                            options.snapshot.string()));
+  }
+}
+
+}  // namespace bertrand

@@ -1,0 +1,156 @@
+#include "train/snapshot.h"
+
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/safetensors.h"
+
+namespace bertrand {
+namespace {
+
+constexpr const char* kMomentsFile = "optimizer.safetensors";
+constexpr const char* kStateFile = "training.json";
+constexpr int kFormat = 1;
+
+constexpr std::pair<Moment, const char*> kMoments[] = {{Moment::first, "first."},
+                                                       {Moment::second, "second."}};
+
+void write_moments(const std::filesystem::path& path, const Engine& engine) {
+  std::vector<TensorInfo> tensors;
+  for (const auto& [moment, prefix] : kMoments) {
+    for (const ParameterInfo& info : engine.parameters()) {
+      tensors.push_back({prefix + info.name, DataType::f32, info.shape});
+    }
+  }
+  SafetensorsWriter writer(path, std::move(tensors));
+  for (const auto& [moment, prefix] : kMoments) {
+    engine.store_moments(
+        moment, [&](const ParameterInfo&, std::span<const float> values) { writer.write(values); });
+  }
+  writer.commit();
+}
+
+std::string state_to_json(const RunState& state) {
+  const nlohmann::ordered_json json = {
+      {"format", kFormat},
+      {"steps", state.steps},
+      {"seconds", state.seconds},
+      {"mean_loss", state.mean_loss},
+      {"threads", state.threads},
+      {"model_fingerprint", state.model_fingerprint},
+      {"data_fingerprint", state.data_fingerprint},
+      {"recipe", nlohmann::ordered_json::parse(recipe_to_json(state.recipe))}};
+  return json.dump(2) + "\n";
+}
+
+/// Siblings of `path` whose names are its own and then `ending`.
+std::vector<std::filesystem::path> beside(const std::filesystem::path& path,
+                                          const std::string& ending) {
+  std::vector<std::filesystem::path> found;
+  if (!std::filesystem::is_directory(path.parent_path())) {
+    return found;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(path.parent_path())) {
+    if (entry.path().filename().string().starts_with(path.filename().string() + ending)) {
+      found.push_back(entry.path());
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+void write_snapshot(const std::filesystem::path& path, const Engine& engine,
+                    const ModelFolderContents& contents, const RunState& state) {
+  ModelFolderContents exact = contents;
+  exact.type = DataType::f32;
+  write_folder(path, [&](const std::filesystem::path& partial) {
+    write_model_folder(partial, exact);
+    write_moments(partial / kMomentsFile, engine);
+    write_file(partial / kStateFile, state_to_json(state));
+  });
+}
+
+bool find_snapshot(const std::filesystem::path& path) {
+  for (const auto& old : beside(path, ".old-")) {
+    if (std::filesystem::exists(path)) {
+      std::filesystem::remove_all(old);
+    } else {
+      std::filesystem::rename(old, path);
+    }
+  }
+  for (const auto& partial : beside(path, ".partial-")) {
+    std::filesystem::remove_all(partial);
+  }
+  return std::filesystem::exists(path / kStateFile);
+}
+
+RunState read_snapshot_state(const std::filesystem::path& path) {
+  const std::filesystem::path file = path / kStateFile;
+  const auto json = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  try {
+    if (json.at("format").get<int>() != kFormat) {
+      throw Error(ErrorCode::bad_input,
+                  fmt::format("{}: is of format {}; this program reads format {}.", file.string(),
+                              json["format"].get<int>(), kFormat));
+    }
+    RunState state;
+    json.at("steps").get_to(state.steps);
+    json.at("seconds").get_to(state.seconds);
+    json.at("mean_loss").get_to(state.mean_loss);
+    json.at("threads").get_to(state.threads);
+    json.at("model_fingerprint").get_to(state.model_fingerprint);
+    json.at("data_fingerprint").get_to(state.data_fingerprint);
+    state.recipe = recipe_from_json(json.at("recipe").dump(), file.string());
+    return state;
+  } catch (const nlohmann::json::exception& problem) {
+    throw Error(ErrorCode::bad_input, fmt::format("{}: is not the state of a training run ({}).",
+                                                  file.string(), problem.what()));
+  }
+}
+
+void load_snapshot(const std::filesystem::path& path, const RunState& state, Engine& engine) {
+  const ModelFolder folder = ModelFolder::open(path);
+  engine.load_parameters(folder.parameters(state.recipe.seed));
+  const std::filesystem::path file = path / kMomentsFile;
+  const SafetensorsFile moments = SafetensorsFile::open(file);
+  for (const auto& [moment, prefix] : kMoments) {
+    const auto read = [&, name_begin = prefix](const ParameterInfo& info, std::span<float> values) {
+      const TensorView* tensor = moments.find(name_begin + info.name);
+      if (tensor == nullptr || tensor->type != DataType::f32 || tensor->shape != info.shape) {
+        throw Error(ErrorCode::bad_input,
+                    fmt::format("{}: {}{} is missing or not of the model's shape.", file.string(),
+                                name_begin, info.name));
+      }
+      to_f32(*tensor, values);
+    };
+    engine.load_moments(moment, read, state.steps);
+  }
+}
+
+std::string difference(const RunState& saved, const RunState& now) {
+  if (saved.recipe.name != now.recipe.name) {
+    return fmt::format("its recipe is \"{}\", and now \"{}\"", saved.recipe.name, now.recipe.name);
+  }
+  for (const RecipeField& field : recipe_fields()) {
+    const std::string before = recipe_value(saved.recipe, field.name);
+    const std::string after = recipe_value(now.recipe, field.name);
+    if (before != after) {
+      return fmt::format("its {} is {}, and now {}", field.name, before, after);
+    }
+  }
+  if (saved.model_fingerprint != now.model_fingerprint) {
+    return "it was begun from another model";
+  }
+  if (saved.data_fingerprint != now.data_fingerprint) {
+    return "it was trained on other windows (data, vocabulary or case differ)";
+  }
+  return {};
+}
+
+}  // namespace bertrand

@@ -1,0 +1,122 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace bertrand {
+namespace {
+
+/// Questions that gave at least one window; those of one question follow one another.
+uint64_t count_examples(std::span<const Window> windows) {
+  uint64_t examples = 0;
+  for (size_t i = 0; i < windows.size(); ++i) {
+    examples += i == 0 || windows[i].example != windows[i - 1].example ? 1U : 0U;
+  }
+  return examples;
+}
+
+[[noreturn]] void fail_not_finite(uint64_t step, const char* what, double value) {
+  throw Error(ErrorCode::runtime,
+              fmt::format("Step {}: the {} is not finite ({}). Lower --learning-rate, or check the "
+                          "model's weights.",
+                          step, what, value));
+}
+
+}  // namespace
+
+std::vector<std::vector<uint32_t>> micro_batches(std::span<const uint32_t> batch,
+                                                 std::span<const uint32_t> lengths, size_t tokens,
+                                                 size_t parts) {
+  size_t all = 0;
+  for (const uint32_t window : batch) {
+    all += lengths[window];
+  }
+  const size_t pieces = std::max(parts, (all + tokens - 1) / tokens);
+  std::vector<std::vector<uint32_t>> result;
+  size_t in_piece = tokens + 1;  // so that the first window opens one
+  size_t before = 0;
+  for (const uint32_t window : batch) {
+    const size_t length = lengths[window];
+    // A piece ends where its share of all tokens is reached, to the nearer side.
+    const size_t share = all * result.size() / pieces;
+    const bool reached = before + length / 2 >= share;
+    if (in_piece + length > tokens || reached) {
+      result.emplace_back();
+      in_piece = 0;
+    }
+    result.back().push_back(window);
+    in_piece += length;
+    before += length;
+  }
+  return result;
+}
+
+Trainer::Trainer(Engine& engine, std::span<const Window> windows, const Recipe& recipe,
+                 ProcessPlace place)
+    : engine_(engine), windows_(windows), recipe_(recipe), place_(place) {
+  check_recipe(recipe);
+  if (windows.empty()) {
+    throw Error(ErrorCode::bad_input, "The training data has no window to train on.");
+  }
+  lengths_.reserve(windows.size());
+  for (const Window& window : windows) {
+    lengths_.push_back(static_cast<uint32_t>(window.ids.size()));
+  }
+  counts_ = count_steps(recipe, count_examples(windows), windows.size(), place.count);
+}
+
+void Trainer::order_epoch(uint64_t epoch) {
+  if (ordered_epoch_ == epoch) {
+    return;
+  }
+  order_ = recipe_.order == WindowOrder::torch
+               ? torch_order(static_cast<uint32_t>(windows_.size()), recipe_.batch_size,
+                             recipe_.seed, epoch, place_)
+               : length_aware_order(lengths_, recipe_.batch_size, recipe_.seed, epoch, place_);
+  ordered_epoch_ = epoch;
+}
+
+std::optional<TrainStep> Trainer::step(const std::function<bool()>& stop) {
+  const uint64_t made = steps();
+  order_epoch(epoch());
+  const std::span<const uint32_t> batch = order_.batch(made % counts_.steps_per_epoch);
+  const Dropout dropout = {recipe_.seed, made, recipe_.hidden_dropout, recipe_.attention_dropout};
+  TrainStep result;
+  result.step = made + 1;
+  result.learning_rate = learning_rate_at(recipe_, counts_, made);
+  result.windows = batch.size();
+  const double weight = 1.0 / static_cast<double>(batch.size());
+  PackedBatch packed;
+  SpanTargets targets;
+  for (const auto& piece :
+       micro_batches(batch, lengths_, recipe_.micro_batch_tokens, recipe_.accumulation)) {
+    if (stop && stop()) {
+      return std::nullopt;
+    }
+    packed.clear();
+    targets.start.clear();
+    targets.end.clear();
+    for (const uint32_t index : piece) {
+      const Window& window = windows_[index];
+      packed.add(window.ids, window.document_begin, /*key=*/index);
+      targets.start.push_back(window.start);
+      targets.end.push_back(window.end);
+    }
+    result.tokens += packed.tokens();
+    result.loss += engine_.backward(packed, targets, dropout, weight) * weight;
+  }
+  if (!std::isfinite(result.loss)) {
+    fail_not_finite(result.step, "loss", result.loss);
+  }
+  result.gradient_norm = engine_.step(result.learning_rate, recipe_.optimizer).gradient_norm;
+  if (!std::isfinite(result.gradient_norm)) {
+    fail_not_finite(result.step, "gradient", result.gradient_norm);
+  }
+  return result;
+}
+
+}  // namespace bertrand
