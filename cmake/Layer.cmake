@@ -1,6 +1,7 @@
 # Every folder of src/ is one static library. A target sees the headers of a folder only if it links
 # that folder's library: each folder is reached through a directory of its own that holds nothing
-# but a link to it, so `#include "squad/windows.h"` fails to build where squad is not allowed.
+# but links to its headers (not to those of folders inside it, which are layers of their own), so
+# `#include "squad/windows.h"` fails to build where squad is not allowed. tests/structure proves it.
 
 add_library(bertrand_options INTERFACE)
 target_compile_options(bertrand_options INTERFACE
@@ -21,10 +22,16 @@ function(bertrand_layer name)
     set(LAYER_FOLDER ${name})
   endif()
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${LAYER_FOLDER}/*.cpp)
+  # Sources are in view too: Highway's include themselves once for each instruction set.
+  file(GLOB visible CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${LAYER_FOLDER}/*.h
+       ${PROJECT_SOURCE_DIR}/src/${LAYER_FOLDER}/*.cpp)
   set(view ${PROJECT_BINARY_DIR}/layers/${name})
-  cmake_path(GET LAYER_FOLDER PARENT_PATH parent)
-  file(MAKE_DIRECTORY ${view}/${parent})
-  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/src/${LAYER_FOLDER} ${view}/${LAYER_FOLDER} SYMBOLIC)
+  file(REMOVE_RECURSE ${view})
+  file(MAKE_DIRECTORY ${view}/${LAYER_FOLDER})
+  foreach(file ${visible})
+    cmake_path(GET file FILENAME file_name)
+    file(CREATE_LINK ${file} ${view}/${LAYER_FOLDER}/${file_name} SYMBOLIC)
+  endforeach()
   add_library(bertrand_${name} STATIC ${sources})
   target_include_directories(bertrand_${name} PUBLIC ${view})
   list(TRANSFORM LAYER_USES PREPEND bertrand_)
