@@ -1,6 +1,6 @@
 # Every folder of src/ is one static library. A target sees the headers of a folder only if it links
 # that folder's library: each folder is reached through a directory of its own that holds nothing
-# but links to its headers (not to those of folders inside it, which are layers of their own), so
+# but links to its files (not to folders inside it, which are layers of their own), so that
 # `#include "squad/windows.h"` fails to build where squad is not allowed. tests/structure proves it.
 
 add_library(bertrand_options INTERFACE)
@@ -26,9 +26,9 @@ function(bertrand_layer name)
   set(view ${PROJECT_BINARY_DIR}/layers/${name})
   file(REMOVE_RECURSE ${view})
   file(MAKE_DIRECTORY ${view}/${LAYER_FOLDER})
-  foreach(header ${headers})
-    cmake_path(GET header FILENAME header_name)
-    file(CREATE_LINK ${header} ${view}/${LAYER_FOLDER}/${header_name} SYMBOLIC)
+  foreach(file ${headers} ${sources})  # sources too: Highway compiles a file by including it again
+    cmake_path(GET file FILENAME file_name)
+    file(CREATE_LINK ${file} ${view}/${LAYER_FOLDER}/${file_name} SYMBOLIC)
   endforeach()
   add_library(bertrand_${name} STATIC ${sources})
   target_include_directories(bertrand_${name} PUBLIC ${view})
