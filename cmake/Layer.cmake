@@ -1,6 +1,6 @@
 # Every folder of src/ is one static library. A target sees the headers of a folder only if it links
 # that folder's library: each folder is reached through a directory of its own that holds nothing
-# but links to its files (not to folders inside it, which are layers of their own), so that
+# but links to its headers (not to those of folders inside it, which are layers of their own), so
 # `#include "squad/windows.h"` fails to build where squad is not allowed. tests/structure proves it.
 
 add_library(bertrand_options INTERFACE)
@@ -22,11 +22,13 @@ function(bertrand_layer name)
     set(LAYER_FOLDER ${name})
   endif()
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${LAYER_FOLDER}/*.cpp)
-  file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${LAYER_FOLDER}/*.h)
+  # Sources are in view too: Highway's include themselves once for each instruction set.
+  file(GLOB visible CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${LAYER_FOLDER}/*.h
+       ${PROJECT_SOURCE_DIR}/src/${LAYER_FOLDER}/*.cpp)
   set(view ${PROJECT_BINARY_DIR}/layers/${name})
   file(REMOVE_RECURSE ${view})
   file(MAKE_DIRECTORY ${view}/${LAYER_FOLDER})
-  foreach(file ${headers} ${sources})  # sources too: Highway compiles a file by including it again
+  foreach(file ${visible})
     cmake_path(GET file FILENAME file_name)
     file(CREATE_LINK ${file} ${view}/${LAYER_FOLDER}/${file_name} SYMBOLIC)
   endforeach()

@@ -67,6 +67,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       return unexpected("an object");
     }
     if (key_ == kMetadata) {
+      if (std::exchange(has_metadata_, true)) {
+        return complain("the metadata is there twice");
+      }
       place_ = Place::metadata;
     } else {
       place_ = Place::tensor;
@@ -191,6 +194,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   Place place_ = Place::start;
+  bool has_metadata_ = false;
   std::string key_;
 };
 

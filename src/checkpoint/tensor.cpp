@@ -39,8 +39,14 @@ void store(std::byte* bytes, size_t index, Number number) {
   std::memcpy(bytes + index * sizeof number, &number, sizeof number);
 }
 
+/// a ? b : c without a branch.
+uint32_t select(bool a, uint32_t b, uint32_t c) {
+  const uint32_t mask = 0U - static_cast<uint32_t>(a);
+  return (b & mask) | (c & ~mask);
+}
+
 /// The conversions below have no branches, so that compilers make vector code of their loops, and
-/// never do arithmetic on subnormal f32, so that a thread that flushes those gets the same result.
+/// give the same result in a thread that flushes subnormal f32 to zero.
 
 /// f16 is 1 sign, 5 exponent (bias 15) and 10 mantissa bits; f32 has 1, 8 (bias 127) and 23.
 float f16_to_f32(uint16_t half) {
@@ -49,8 +55,8 @@ float f16_to_f32(uint16_t half) {
   const uint32_t special = normal + (112U << 23);  // infinity and NaN have the largest exponent
   const auto subnormal =
       std::bit_cast<uint32_t>(static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24F);
-  uint32_t bits = magnitude < 0x0400U ? subnormal : normal;
-  bits = magnitude >= 0x7c00U ? special : bits;
+  uint32_t bits = select(magnitude < 0x0400U, subnormal, normal);
+  bits = select(magnitude >= 0x7c00U, special, bits);
   return std::bit_cast<float>(bits | (half & 0x8000U) << 16);
 }
 
@@ -63,16 +69,16 @@ uint16_t f32_to_f16(float value) {
   // In 0.5 + x the last place is that of subnormal f16, so the addition rounds.
   const uint32_t subnormal =
       std::bit_cast<uint32_t>(std::bit_cast<float>(bits) + 0.5F) - std::bit_cast<uint32_t>(0.5F);
-  uint32_t half = bits < (113U << 23) ? subnormal : normal;
-  half = bits >= 0x477ff000U ? 0x7c00U : half;  // 65520 and more
-  half = bits > 0x7f800000U ? 0x7e00U : half;   // NaN
+  uint32_t half = select(bits < (113U << 23), subnormal, normal);
+  half = select(bits >= 0x477ff000U, 0x7c00U, half);  // 65520 and more
+  half = select(bits > 0x7f800000U, 0x7e00U, half);   // NaN
   return static_cast<uint16_t>(half | (all >> 16 & 0x8000U));
 }
 
 uint16_t f32_to_bf16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   const uint32_t rounded = (bits + 0x7fffU + (bits >> 16 & 1U)) >> 16;
-  return static_cast<uint16_t>((bits & 0x7fffffffU) > 0x7f800000U ? 0x7fc0U : rounded);
+  return static_cast<uint16_t>(select((bits & 0x7fffffffU) > 0x7f800000U, 0x7fc0U, rounded));
 }
 
 float bf16_to_f32(uint16_t value) { return std::bit_cast<float>(uint32_t{value} << 16); }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,16 +28,19 @@ struct Metrics {
   Score all;
   std::optional<Score> has_answer;    ///< v2.0
   std::optional<Score> no_answer;     ///< v2.0
-  std::optional<BestThreshold> best;  ///< v2.0
+  std::optional<BestThreshold> best;  ///< v2.0 with no-answer scores
   std::vector<std::string> missing;   ///< ids without a prediction; they count as wrong
 };
 
 /// Compares predictions (by question id) with the data set's answers, as the official scripts do:
-/// v1.1's where no question is impossible, else v2.0's.
+/// v1.1's where no question is impossible, else v2.0's. In v2.0 a question whose no-answer score
+/// lies above `no_answer_threshold` counts as answered "". Throws Error (bad_input) where there is
+/// no question at all, a v1.1 question has no answer to compare with, or a score is missing.
 /// Source: Rajpurkar et al., evaluate-v1.1.py and evaluate-v2.0.py.
 Metrics evaluate(const Dataset& dataset,
                  const std::unordered_map<std::string, std::string>& predictions,
-                 const std::unordered_map<std::string, double>& no_answer_scores = {});
+                 const std::unordered_map<std::string, double>& no_answer_scores = {},
+                 double no_answer_threshold = 1.0);
 
 /// Lower-cased, without punctuation and articles, single spaces: what both scores compare.
 std::string normalize_answer(std::string_view text);

@@ -60,7 +60,8 @@ void each_field(SomeRecipe& recipe, const Field& field) {
   field("weight_decay", recipe.optimizer.weight_decay, "Of all but biases and LayerNorm");
   field("clip", recipe.optimizer.clip, "Clip the gradient's norm: of all or of each parameter");
   field("max_gradient_norm", recipe.optimizer.max_gradient_norm, "Norm to clip to");
-  field("learning_rate", recipe.learning_rate, "Highest learning rate");
+  field("learning_rate", recipe.learning_rate,
+        "Highest learning rate; modern: 2e-4 for small models");
   field("warmup", recipe.warmup, "Part of the schedule in which the rate rises");
   field("schedule_total", recipe.schedule_total, "What the rate falls over");
   field("order", recipe.order, "Order of the windows");

@@ -28,17 +28,6 @@ uint64_t count_examples(std::span<const Window> windows) {
 
 }  // namespace
 
-std::vector<Window> training_windows(const WindowSet& set, uint64_t most) {
-  const uint64_t all = set.size();
-  const uint64_t taken = most == 0 ? all : std::min(most, all);
-  std::vector<Window> windows;
-  windows.reserve(taken);
-  for (uint64_t i = 0; i < taken; ++i) {
-    windows.push_back(set[i * all / taken]);
-  }
-  return windows;
-}
-
 std::vector<std::vector<uint32_t>> micro_batches(std::span<const uint32_t> batch,
                                                  std::span<const uint32_t> lengths, size_t tokens,
                                                  size_t parts) {

@@ -25,10 +25,6 @@ struct TrainStep {
   size_t tokens = 0;
 };
 
-/// All windows of a set, to be indexed; valid while the set lives. With `most` above 0 and below
-/// their number, that many, evenly spread.
-std::vector<Window> training_windows(const WindowSet& set, uint64_t most);
-
 /// Cuts a batch into what is computed at once: at least `parts` pieces (where there are as many
 /// windows), each of at most `tokens` tokens but for a longer window, alike in tokens.
 std::vector<std::vector<uint32_t>> micro_batches(std::span<const uint32_t> batch,

@@ -1,0 +1,305 @@
+#include "train/fine_tune.h"
+
+#include <chrono>
+#include <system_error>
+#include <unordered_map>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/model_folder.h"
+#include "predict/predictor.h"
+#include "squad/dataset.h"
+#include "squad/metrics.h"
+#include "squad/windows.h"
+#include "text/tokenizer.h"
+#include "train/fingerprint.h"
+#include "train/run_report.h"
+#include "train/trainer.h"
+#include "train/training_windows.h"
+
+namespace bertrand {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The folder may be written to: it is new or empty, or the user said what to do with what is in
+/// it. Writes nothing.
+void check_out(const FineTuneOptions& options) {
+  const std::string out = options.out.string();
+  if (fs::exists(options.out) && !fs::is_directory(options.out)) {
+    throw Error(ErrorCode::usage, fmt::format("--out {}: is not a folder.", out));
+  }
+  if (options.resume && !find_snapshot(options.out / "snapshot")) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--resume: {} holds no snapshot to go on from (nor does it after a "
+                            "finished run).",
+                            out));
+  }
+  if (!options.resume && !options.overwrite && fs::exists(options.out) &&
+      !fs::is_empty(options.out)) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--out {}: is not empty. Give another folder, --resume to go on with "
+                            "the run in it, or --overwrite to begin anew.",
+                            out));
+  }
+}
+
+/// The named recipe, or that of the run resumed; then what the user says.
+Recipe chosen_recipe(const FineTuneOptions& options, const std::optional<RunState>& saved,
+                     const BertConfig& config) {
+  const bool as_saved = saved && (options.recipe.empty() || options.recipe == saved->recipe.name);
+  Recipe recipe = as_saved
+                      ? saved->recipe
+                      : named_recipe(options.recipe.empty() ? "modern" : options.recipe, config);
+  for (const auto& [field, text] : options.recipe_values) {
+    set_recipe_value(recipe, field, text);
+  }
+  check_recipe(recipe);
+  return recipe;
+}
+
+bool chosen_case(const FineTuneOptions& options, const ModelFolder& folder) {
+  if (!options.lower_case && !folder.lower_case()) {
+    spdlog::warn(
+        "{}: nothing there says whether the model is cased; taking it as uncased (--cased "
+        "or --uncased).",
+        folder.path().string());
+  }
+  return options.lower_case.value_or(folder.lower_case().value_or(true));
+}
+
+BertConfig trained_config(const ModelFolder& folder, const Recipe& recipe) {
+  BertConfig config = folder.config();
+  config.hidden_act = recipe.hidden_act;
+  config.layer_norm_eps = recipe.layer_norm_eps;
+  return config;
+}
+
+Tokenizer make_tokenizer(const ModelFolder& folder, bool lower_case) {
+  TokenizerOptions options;
+  options.lower_case = lower_case;
+  options.behaviour = TokenizerOptions::Behaviour::reference;
+  return {std::make_shared<const Vocabulary>(Vocabulary::load(folder.vocabulary_path())), options};
+}
+
+class FineTune {
+ public:
+  explicit FineTune(const FineTuneOptions& options)
+      : options_(options),
+        folder_(ModelFolder::open(options.model)),
+        saved_(options.resume ? std::optional(read_snapshot_state(snapshot())) : std::nullopt),
+        lower_case_(chosen_case(options, folder_)),
+        tokenizer_(make_tokenizer(folder_, lower_case_)) {
+    state_.recipe = chosen_recipe(options, saved_, folder_.config());
+    state_.threads = options.threads;
+  }
+
+  RunEnd go() {
+    read_data();
+    prepare_engine();
+    begin_folder();
+    return train() == RunEnd::finished ? finish() : RunEnd::stopped;
+  }
+
+ private:
+  fs::path snapshot() const { return options_.out / "snapshot"; }
+  const Recipe& recipe() const { return state_.recipe; }
+
+  /// The dev file too: better refused now than after hours.
+  void read_data() {
+    if (!options_.dev.empty()) {
+      dev_ = Dataset::load(options_.dev);
+    }
+    dataset_ = Dataset::load(options_.train);
+    WindowOptions options = recipe().window_options();
+    options.training = true;
+    set_ = make_windows(dataset_, tokenizer_, options, options_.threads);
+    for (const std::string& id : set_.report().skipped) {
+      spdlog::warn("{}: the answer of question {} is not in its context; skipped.",
+                   options_.train.string(), id);
+    }
+    windows_ = training_windows(set_, recipe().max_train_windows);
+    if (windows_.empty()) {
+      throw Error(ErrorCode::bad_input,
+                  fmt::format("{}: holds no question to train on.", options_.train.string()));
+    }
+    state_.data_fingerprint = fingerprint_of(windows_);
+  }
+
+  void prepare_engine() {
+    const BertConfig config = trained_config(folder_, recipe());
+    engine_ = options_.make_engine(config, recipe().precision, options_.threads);
+    const ParameterReader first_weights = folder_.parameters(recipe().seed);
+    state_.model_fingerprint = fingerprint_of(config, engine_->parameters(), first_weights);
+    contents_.config = config;
+    contents_.vocabulary = folder_.vocabulary_path();
+    contents_.lower_case = lower_case_;
+    contents_.type = options_.weights_type;
+    contents_.parameters = engine_->parameters();
+    contents_.store_parameters = [this](const ParameterWriter& write) {
+      engine_->store_parameters(write);
+    };
+    if (recipe().keep_pooler) {
+      contents_.pooler = folder_.pooler();
+    }
+    if (saved_) {
+      go_on_from_snapshot();
+      return;
+    }
+    engine_->load_parameters(first_weights);
+    if (folder_.lacks_head()) {
+      spdlog::info("{} has no span head: qa_outputs begins at random from seed {}.",
+                   options_.model.string(), recipe().seed);
+    }
+  }
+
+  void go_on_from_snapshot() {
+    const std::string differs = difference(*saved_, state_);
+    if (!differs.empty()) {
+      throw Error(ErrorCode::usage, fmt::format("--resume: the run in {} is another one: {}.",
+                                                options_.out.string(), differs));
+    }
+    if (saved_->threads != state_.threads) {
+      spdlog::warn(
+          "The run was begun with {} threads and goes on with {}: the last bits of its "
+          "weights may differ from those of an uninterrupted run.",
+          saved_->threads, state_.threads);
+    }
+    state_.steps = saved_->steps;
+    state_.seconds = saved_->seconds;
+    state_.mean_loss = saved_->mean_loss;
+    load_snapshot(snapshot(), state_, *engine_);
+  }
+
+  void begin_folder() {
+    std::error_code failed;
+    fs::create_directories(options_.out, failed);
+    if (failed) {
+      throw Error(ErrorCode::io, fmt::format("{}: cannot be created ({}).", options_.out.string(),
+                                             failed.message()));
+    }
+    if (options_.overwrite && !options_.resume) {
+      fs::remove_all(snapshot());
+      for (const char* name : {"model.safetensors", "run.json", "recipe.json", "events.jsonl"}) {
+        fs::remove(options_.out / name);
+      }
+    }
+    const std::string recipe_json = recipe_to_json(recipe());
+    write_file(options_.out / "recipe.json", recipe_json);
+    spdlog::info("Recipe: {}", recipe_json);
+  }
+
+  RunEnd train() {
+    Trainer trainer(*engine_, windows_, recipe());
+    const uint64_t steps = trainer.counts().steps;
+    report_.program_version = options_.program_version;
+    report_.machine = this_machine();
+    report_.model = options_.model.string();
+    report_.train = options_.train.string();
+    report_.dev = options_.dev.string();
+    report_.begun = utc_time();
+    report_.examples = dataset_.examples.size();
+    report_.windows = windows_.size();
+    report_.skipped = set_.report().skipped.size();
+    report_.steps_planned = steps;
+    write_report();
+    spdlog::info("{} windows of {} questions; {} steps{}; {} threads.", windows_.size(),
+                 dataset_.examples.size() - report_.skipped, steps,
+                 saved_ ? fmt::format(", going on after {}", state_.steps) : "", options_.threads);
+    RunOptions run = options_.run;
+    run.snapshot = snapshot();
+    RunLog log(options_.out / "events.jsonl", state_.steps);
+    Progress progress(options_.progress, options_.terminal);
+    const RunEnd end = run_training(trainer, state_, contents_, log, progress, run);
+    progress.clear();
+    report_.ended = end == RunEnd::stopped ? utc_time() : "";
+    write_report();
+    if (end == RunEnd::stopped) {
+      spdlog::info("Stopped after step {} of {}; --resume goes on from {}.", state_.steps, steps,
+                   snapshot().string());
+    } else {
+      spdlog::info("Trained {} steps in {}; loss {:.4f}.", state_.steps, time_text(state_.seconds),
+                   state_.mean_loss);
+    }
+    return end;
+  }
+
+  /// The snapshot goes last: whatever happens before, --resume comes here again.
+  RunEnd finish() {
+    write_model_folder(options_.out, contents_);
+    if (!options_.dev.empty() && !evaluate_dev()) {
+      write_snapshot(snapshot(), *engine_, contents_, state_);
+      spdlog::info(
+          "Stopped before the evaluation's end; the model is in {}, --resume evaluates it.",
+          options_.out.string());
+      return RunEnd::stopped;
+    }
+    report_.finished = true;
+    report_.ended = utc_time();
+    write_report();
+    fs::remove_all(snapshot());
+    spdlog::info("The model is in {}.", options_.out.string());
+    return RunEnd::finished;
+  }
+
+  /// False where a signal stopped it.
+  bool evaluate_dev() {
+    struct Stopped {};
+    const auto begin = std::chrono::steady_clock::now();
+    PredictOptions options;
+    options.windows = recipe().window_options();
+    options.answers.allow_no_answer = dev_.has_impossible;
+    options.threads = options_.threads;
+    spdlog::info("Answering the {} questions of {}.", dev_.examples.size(), options_.dev.string());
+    std::vector<Prediction> predictions;
+    try {
+      predictions = predict(dev_, tokenizer_, *engine_, options, [this](size_t, size_t) {
+        if (options_.run.signal && options_.run.signal() != 0) {
+          throw Stopped();
+        }
+      });
+    } catch (const Stopped&) {
+      return false;
+    }
+    std::unordered_map<std::string, double> no_answer_scores;
+    for (size_t i = 0; dev_.has_impossible && i < predictions.size(); ++i) {
+      no_answer_scores[dev_.examples[i].id] = predictions[i].no_answer_score;
+    }
+    report_.metrics = evaluate(dev_, best_answers(dev_, predictions), no_answer_scores);
+    report_.evaluation_seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const Score& score = report_.metrics->all;
+    spdlog::info("Exact match {:.2f}, F1 {:.2f} on {} questions, in {}.", score.exact_match,
+                 score.f1, score.total, time_text(report_.evaluation_seconds));
+    return true;
+  }
+
+  void write_report() const {
+    write_file(options_.out / "run.json", run_report_to_json(report_, state_));
+  }
+
+  const FineTuneOptions& options_;
+  const ModelFolder folder_;
+  const std::optional<RunState> saved_;
+  const bool lower_case_;
+  const Tokenizer tokenizer_;
+  RunState state_;
+  Dataset dev_, dataset_;
+  WindowSet set_;
+  std::vector<Window> windows_;
+  std::unique_ptr<Engine> engine_;
+  ModelFolderContents contents_;
+  RunReport report_;
+};
+
+}  // namespace
+
+RunEnd fine_tune(const FineTuneOptions& options) {
+  check_out(options);
+  return FineTune(options).go();
+}
+
+}  // namespace bertrand

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "checkpoint/tensor.h"
+#include "engine/engine.h"
+#include "train/run.h"
+
+namespace bertrand {
+
+using EngineMaker = std::function<std::unique_ptr<Engine>(const BertConfig& config,
+                                                          Precision precision, unsigned threads)>;
+
+/// What the user asks for.
+struct FineTuneOptions {
+  std::filesystem::path model;  ///< folder to begin from
+  std::filesystem::path train;  ///< SQuAD file
+  std::filesystem::path dev;    ///< SQuAD file to evaluate the result on, or empty
+  std::filesystem::path out;    ///< folder to write
+  std::string recipe;           ///< name; empty: modern, or that of the run resumed
+  std::map<std::string, std::string> recipe_values;  ///< field to text, on top of the named recipe
+  unsigned threads = 1;
+  std::optional<bool> lower_case;         ///< empty: what the model says
+  bool resume = false;                    ///< go on with the run in `out`
+  bool overwrite = false;                 ///< replace the run in `out`
+  DataType weights_type = DataType::f32;  ///< of the file written
+  RunOptions run;                         ///< `snapshot` is set to out/snapshot
+  std::string program_version;
+  EngineMaker make_engine;
+  std::FILE* progress = nullptr;  ///< where progress is shown; nullptr: nowhere
+  bool terminal = false;          ///< `progress` is one
+};
+
+/// The whole of a fine-tuning run, from files to files. `out` becomes a model folder with
+/// recipe.json, run.json and events.jsonl beside the weights, and holds a snapshot while the run
+/// goes on. Nothing is written before model and data are read and found good. Throws Error: usage
+/// where `out` is not as the options say or the run to resume is another one, and what reading,
+/// training and writing throw.
+RunEnd fine_tune(const FineTuneOptions& options);
+
+}  // namespace bertrand

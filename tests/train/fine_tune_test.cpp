@@ -1,0 +1,259 @@
+#include "train/fine_tune.h"
+
+#include <filesystem>
+#include <unistd.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/model_folder.h"
+#include "small_engine.h"
+#include "train/recipe.h"
+
+namespace bertrand {
+namespace {
+
+namespace fs = std::filesystem;
+using test::SmallEngine;
+using testing::HasSubstr;
+
+// 30 pieces, as many as the small config has.
+constexpr const char* kPieces =
+    "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]"
+    "\nthe\nriver\nred\nblue\nhouse\nwho\nwhere\nis\nin\na\nlives\n"
+    "fox\nowl\nbear\nby\nnear\ntree\nhill\nlake\nsea\n.\n?\nold\nnew\ntown\n";
+
+/// A data set of two paragraphs and six questions.
+std::string small_squad() {
+  const auto question = [](const char* id, const char* text, const char* answer, int start) {
+    return nlohmann::json{
+        {"id", id}, {"question", text}, {"answers", {{{"text", answer}, {"answer_start", start}}}}};
+  };
+  const nlohmann::json first = {{"context", "the red fox lives by the old tree ."},
+                                {"qas",
+                                 {question("1", "where lives the fox ?", "the old tree", 21),
+                                  question("2", "who lives by the tree ?", "the red fox", 0),
+                                  question("3", "where is the red fox ?", "by the old tree", 18)}}};
+  const nlohmann::json second = {
+      {"context", "the new town is near the blue lake ."},
+      {"qas",
+       {question("4", "where is the town ?", "the blue lake", 21),
+        question("5", "where is the lake ?", "the new town", 0),
+        question("6", "where is the new town ?", "near the blue lake", 16)}}};
+  return nlohmann::json{{"version", "1.1"},
+                        {"data", {{{"title", "t"}, {"paragraphs", {first, second}}}}}}
+      .dump();
+}
+
+/// Whole runs in a folder of their own, on the small engine.
+class FineTuneTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    root_ = fs::temp_directory_path() /
+            (std::string("bertrand-tune-") + info->name() + "-" + std::to_string(::getpid()));
+    fs::remove_all(root_);
+    fs::create_directories(root_ / "model");
+    write_file(root_ / "pieces.txt", kPieces);
+    write_file(root_ / "squad.json", small_squad());
+    BertConfig config = test::small_config();
+    config.max_position_embeddings = 64;
+    const SmallEngine engine = small_engine(config);
+    ModelFolderContents contents;
+    contents.config = config;
+    contents.vocabulary = root_ / "pieces.txt";
+    contents.parameters = engine.parameters();
+    contents.store_parameters = [&](const ParameterWriter& write) {
+      engine.store_parameters(write);
+    };
+    contents.pooler["bert.pooler.dense.weight"] = std::vector<float>(16, 0.5F);
+    contents.pooler["bert.pooler.dense.bias"] = std::vector<float>(4, 0.25F);
+    write_model_folder(root_ / "model", contents);
+
+    options_.model = root_ / "model";
+    options_.train = root_ / "squad.json";
+    options_.out = root_ / "out";
+    options_.recipe_values = {{"batch_size", "2"},      {"epochs", "3"},
+                              {"learning_rate", "0.1"}, {"max_seq_length", "40"},
+                              {"doc_stride", "8"},      {"max_query_length", "12"}};
+    options_.make_engine = [](const BertConfig& some, Precision, unsigned) {
+      return std::make_unique<SmallEngine>(some);
+    };
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  static SmallEngine small_engine(const BertConfig& config) {
+    SmallEngine engine(config);
+    engine.load_parameters(test::small_weights(2));
+    return engine;
+  }
+
+  nlohmann::json json(const char* name) const {
+    return nlohmann::json::parse(read_file(options_.out / name));
+  }
+
+  std::string refused(ErrorCode code) const {
+    try {
+      fine_tune(options_);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code);
+      return error.what();
+    }
+    ADD_FAILURE() << "was not refused";
+    return {};
+  }
+
+  std::vector<std::string> names_in(const fs::path& folder) const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      names.push_back(entry.path().filename());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  fs::path root_;
+  FineTuneOptions options_;
+};
+
+TEST_F(FineTuneTest, LeavesAModelWithAllAboutTheRun) {
+  options_.dev = options_.train;
+  EXPECT_EQ(fine_tune(options_), RunEnd::finished);
+  const std::vector<std::string> names = names_in(options_.out);
+  EXPECT_THAT(names, testing::IsSupersetOf({"config.json", "events.jsonl", "model.safetensors",
+                                            "recipe.json", "run.json", "vocab.txt"}));
+  EXPECT_THAT(names, testing::Not(testing::Contains("snapshot")));
+  EXPECT_FALSE(ModelFolder::open(options_.out).lacks_head());
+  EXPECT_TRUE(ModelFolder::open(options_.out).pooler().empty());
+  EXPECT_EQ(json("recipe.json")["batch_size"], 2);
+  const nlohmann::json run = json("run.json");
+  EXPECT_EQ(run["finished"], true);
+  EXPECT_EQ(run["steps"], 9);
+  EXPECT_EQ(run["windows"], 6);
+  EXPECT_TRUE(run["f1"].is_number());
+  EXPECT_TRUE(run["exact_match"].is_number());
+  EXPECT_FALSE(run["machine"]["system"].get<std::string>().empty());
+}
+
+TEST_F(FineTuneTest, TheReferenceRecipeKeepsThePooler) {
+  options_.recipe = "reference";
+  fine_tune(options_);
+  EXPECT_EQ(ModelFolder::open(options_.out).pooler().at("bert.pooler.dense.bias"),
+            std::vector<float>(4, 0.25F));
+}
+
+TEST_F(FineTuneTest, StoppedAndResumedItWritesTheSameBytes) {
+  fine_tune(options_);
+  const std::string whole = read_file(options_.out / "model.safetensors");
+  options_.out = root_ / "parts";
+  options_.run.stop_after_steps = 4;
+  EXPECT_EQ(fine_tune(options_), RunEnd::stopped);
+  EXPECT_FALSE(fs::exists(options_.out / "model.safetensors"));
+  EXPECT_EQ(json("run.json")["finished"], false);
+  options_.resume = true;
+  EXPECT_EQ(fine_tune(options_), RunEnd::stopped);
+  options_.run.stop_after_steps = 0;
+  options_.recipe_values.clear();  // the run's own recipe is taken
+  EXPECT_EQ(fine_tune(options_), RunEnd::finished);
+  EXPECT_EQ(read_file(options_.out / "model.safetensors"), whole);
+}
+
+TEST_F(FineTuneTest, ASignalDuringTheEvaluationLosesNothing) {
+  options_.dev = options_.train;
+  fine_tune(options_);
+  const std::string whole = read_file(options_.out / "model.safetensors");
+  options_.out = root_ / "stopped";
+  options_.run.signal = [this] { return fs::exists(options_.out / "model.safetensors") ? 15 : 0; };
+  EXPECT_EQ(fine_tune(options_), RunEnd::stopped);
+  EXPECT_EQ(json("run.json")["finished"], false);
+  options_.run.signal = {};
+  options_.resume = true;
+  EXPECT_EQ(fine_tune(options_), RunEnd::finished);
+  EXPECT_EQ(read_file(options_.out / "model.safetensors"), whole);
+  EXPECT_TRUE(json("run.json")["f1"].is_number());
+}
+
+TEST_F(FineTuneTest, ResumeRefusesAnotherRecipeDataOrModel) {
+  options_.run.stop_after_steps = 2;
+  fine_tune(options_);
+  options_.resume = true;
+  const FineTuneOptions same = options_;
+  options_.recipe_values["batch_size"] = "3";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("batch_size is 2, and now 3"));
+  options_ = same;
+  options_.recipe = "reference";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("\"reference\""));
+  options_ = same;
+  std::string text = small_squad();
+  text.replace(text.find("lives by"), 5, "is in");
+  write_file(root_ / "other.json", text);
+  options_.train = root_ / "other.json";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("other windows"));
+  options_ = same;
+  options_.model = options_.out / "snapshot";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("another model"));
+}
+
+TEST_F(FineTuneTest, ResumeNeedsASnapshot) {
+  options_.resume = true;
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("no snapshot"));
+  options_.resume = false;
+  fine_tune(options_);
+  options_.resume = true;
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("no snapshot"));
+}
+
+TEST_F(FineTuneTest, AFolderThatIsNotEmptyIsLeftAlone) {
+  fs::create_directories(options_.out);
+  write_file(options_.out / "notes.txt", "mine");
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("--overwrite"));
+  EXPECT_EQ(names_in(options_.out), std::vector<std::string>{"notes.txt"});
+  options_.overwrite = true;
+  EXPECT_EQ(fine_tune(options_), RunEnd::finished);
+  EXPECT_EQ(read_file(options_.out / "notes.txt"), "mine");
+  options_.out = root_ / "squad.json";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("not a folder"));
+}
+
+TEST_F(FineTuneTest, OverwriteBeginsAnew) {
+  options_.run.stop_after_steps = 2;
+  fine_tune(options_);
+  options_.overwrite = true;
+  options_.run.stop_after_steps = 0;
+  fine_tune(options_);
+  const std::string events = read_file(options_.out / "events.jsonl");
+  EXPECT_EQ(std::count(events.begin(), events.end(), '\n'), 1 + 9);
+  EXPECT_FALSE(fs::exists(options_.out / "snapshot"));
+}
+
+TEST_F(FineTuneTest, BadInputLeavesNothingBehind) {
+  write_file(root_ / "bad.json", "{");
+  options_.dev = root_ / "bad.json";
+  EXPECT_THAT(refused(ErrorCode::bad_input), HasSubstr("bad.json"));
+  EXPECT_FALSE(fs::exists(options_.out));
+  options_.dev.clear();
+  options_.recipe_values["batch_size"] = "0";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("--batch-size"));
+  EXPECT_FALSE(fs::exists(options_.out));
+}
+
+TEST_F(FineTuneTest, TrainsOnSomeWindowsOnly) {
+  options_.recipe_values["max_train_windows"] = "4";
+  fine_tune(options_);
+  EXPECT_EQ(json("run.json")["windows"], 4);
+  EXPECT_EQ(json("run.json")["steps"], 6);
+}
+
+TEST_F(FineTuneTest, WritesTheTypeAskedFor) {
+  options_.weights_type = DataType::f16;
+  fine_tune(options_);
+  EXPECT_LT(fs::file_size(options_.out / "model.safetensors") + 1000,
+            fs::file_size(options_.model / "model.safetensors"));
+  EXPECT_FALSE(ModelFolder::open(options_.out).lacks_head());
+}
+
+}  // namespace
+}  // namespace bertrand

@@ -1,0 +1,117 @@
+// The trainer on the native engine: what the small engine cannot show.
+
+#include <filesystem>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+#include "engine/cpu/cpu_engine.h"
+#include "small_engine.h"
+#include "small_windows.h"
+#include "train/snapshot.h"
+#include "train/trainer.h"
+
+namespace bertrand {
+namespace {
+
+BertConfig tiny_config() {
+  BertConfig config = test::small_config();
+  config.hidden_size = 32;
+  config.num_hidden_layers = 2;
+  config.intermediate_size = 64;
+  return config;
+}
+
+Recipe tiny_recipe(const char* name) {
+  Recipe recipe = named_recipe(name, tiny_config());
+  recipe.batch_size = 8;
+  recipe.micro_batch_tokens = 50;
+  recipe.learning_rate = 0.003;
+  recipe.epochs = 3;
+  return recipe;
+}
+
+std::unique_ptr<Engine> tiny_engine() {
+  auto engine = make_cpu_engine(tiny_config(), {/*threads=*/2, Precision::fp32});
+  engine->load_parameters(
+      [weights = test::small_weights(5)](const ParameterInfo& info, std::span<float> values) {
+        weights(info, values);
+        const bool is_scale = info.name.ends_with("LayerNorm.weight");
+        for (float& value : values) {
+          value = is_scale ? 1.0F : 0.1F * value;
+        }
+      });
+  return engine;
+}
+
+std::vector<float> all_of(const Engine& engine) {
+  std::vector<float> all;
+  const auto append = [&](const ParameterInfo&, std::span<const float> values) {
+    all.insert(all.end(), values.begin(), values.end());
+  };
+  engine.store_parameters(append);
+  engine.store_moments(Moment::first, append);
+  engine.store_moments(Moment::second, append);
+  return all;
+}
+
+class NativeRun : public testing::TestWithParam<const char*> {};
+
+TEST_P(NativeRun, LearnsWhereTheAnswerIs) {
+  const test::SmallWindows windows(200);
+  const auto engine = tiny_engine();
+  Recipe recipe = tiny_recipe(GetParam());
+  recipe.epochs = 6;
+  Trainer trainer(*engine, windows.all(), recipe);
+  const double before = trainer.step()->loss;
+  double after = before;
+  while (!trainer.finished()) {
+    after = trainer.step()->loss;
+  }
+  EXPECT_LT(after, before / 3);
+}
+
+TEST_P(NativeRun, GoesOnFromASnapshotBitForBit) {
+  const test::SmallWindows windows(60);
+  const Recipe recipe = tiny_recipe(GetParam());
+  const auto whole = tiny_engine();
+  Trainer uninterrupted(*whole, windows.all(), recipe);
+  const auto part = tiny_engine();
+  Trainer begun(*part, windows.all(), recipe);
+  while (!uninterrupted.finished()) {
+    uninterrupted.step();
+  }
+  for (int step = 0; step < 11; ++step) {
+    begun.step();
+  }
+  const auto folder = std::filesystem::temp_directory_path() /
+                      ("bertrand-native-" + std::string(GetParam()) + std::to_string(::getpid()));
+  std::filesystem::create_directories(folder);
+  write_file(folder / "pieces.txt", "[PAD]\n");
+  RunState state;
+  state.recipe = recipe;
+  state.steps = part->steps();
+  ModelFolderContents contents;
+  contents.config = tiny_config();
+  contents.vocabulary = folder / "pieces.txt";
+  contents.parameters = part->parameters();
+  contents.store_parameters = [&](const ParameterWriter& write) { part->store_parameters(write); };
+  write_snapshot(folder / "snapshot", *part, contents, state);
+
+  const auto other = make_cpu_engine(tiny_config(), {/*threads=*/2, Precision::fp32});
+  load_snapshot(folder / "snapshot", read_snapshot_state(folder / "snapshot"), *other);
+  std::filesystem::remove_all(folder);
+  Trainer resumed(*other, windows.all(), recipe);
+  EXPECT_EQ(resumed.steps(), 11U);
+  while (!resumed.finished()) {
+    resumed.step();
+  }
+  EXPECT_EQ(all_of(*other), all_of(*whole));
+}
+
+INSTANTIATE_TEST_SUITE_P(Recipes, NativeRun, testing::Values("modern", "reference"),
+                         [](const auto& test) { return std::string(test.param); });
+
+}  // namespace
+}  // namespace bertrand

@@ -1,0 +1,102 @@
+#include "train/progress.h"
+
+#include <cstdio>
+
+#include <gtest/gtest.h>
+
+namespace bertrand {
+namespace {
+
+ProgressState somewhere() {
+  ProgressState state;
+  state.done = 1234;
+  state.all = 5554;
+  state.loss = 1.23456;
+  state.learning_rate = 1.234e-4;
+  state.windows_per_second = 15.25;
+  state.seconds_left = 3725;
+  return state;
+}
+
+/// All that was written to a file while `act` ran.
+template <typename Act>
+std::string written(const Act& act) {
+  std::FILE* file = std::tmpfile();
+  act(file);
+  std::string text(static_cast<size_t>(std::ftell(file)), ' ');
+  std::rewind(file);
+  text.resize(std::fread(text.data(), 1, text.size(), file));
+  std::fclose(file);
+  return text;
+}
+
+TEST(Progress, TellsTime) {
+  EXPECT_EQ(time_text(0), "0:00");
+  EXPECT_EQ(time_text(59.6), "1:00");
+  EXPECT_EQ(time_text(3599), "59:59");
+  EXPECT_EQ(time_text(36000 + 62), "10:01:02");
+}
+
+TEST(Progress, TheBarFillsItsColumns) {
+  EXPECT_EQ(progress_bar(somewhere(), 79),
+            "[#####....................]  22% 1234/5554 loss 1.235 rate 0.00012 left 1:02:05");
+}
+
+TEST(Progress, TheBarIsNeverWider) {
+  ProgressState state = somewhere();
+  state.done = 9999999;
+  state.all = 10000000;
+  state.loss = 1234.5;
+  for (const size_t columns : {20U, 60U, 79U, 120U}) {
+    EXPECT_LE(progress_bar(state, columns).size(), columns);
+  }
+}
+
+TEST(Progress, TheBarIsFullAtTheEnd) {
+  ProgressState state = somewhere();
+  state.done = state.all;
+  EXPECT_EQ(progress_bar(state, 79).find('.'), progress_bar(state, 79).find("1.235") + 1);
+}
+
+TEST(Progress, ALineSaysAll) {
+  EXPECT_EQ(progress_line(somewhere()),
+            "step 1234 of 5554, loss 1.2346, rate 0.000123, 15.2 windows/s, 1:02:05 left");
+}
+
+TEST(Progress, APipeGetsALineEveryHalfMinuteAndTheLast) {
+  const std::string text = written([](std::FILE* file) {
+    Progress progress(file, /*terminal=*/false);
+    ProgressState state = somewhere();
+    state.all = 100;
+    for (uint64_t second = 1; second <= 100; ++second) {
+      state.done = second;
+      progress.show(state, static_cast<double>(second));
+    }
+  });
+  for (const char* line : {"step 1 of", "step 31 of", "step 61 of", "step 91 of", "step 100 of"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line;
+  }
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 5);
+}
+
+TEST(Progress, ATerminalGetsOneLineDrawnAgain) {
+  const std::string text = written([](std::FILE* file) {
+    Progress progress(file, /*terminal=*/true);
+    progress.show(somewhere(), 1.0);
+    progress.show(somewhere(), 1.1);  // too soon
+    progress.show(somewhere(), 1.3);
+  });
+  EXPECT_EQ(text.find('\n'), std::string::npos);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '['), 2);
+  EXPECT_EQ(text.back(), '\r');
+}
+
+TEST(Progress, WithoutAFileNothingIsShown) {
+  Progress progress(nullptr, true);
+  progress.show(somewhere(), 1.0);
+  progress.clear();
+  SUCCEED();
+}
+
+}  // namespace
+}  // namespace bertrand
