@@ -14,7 +14,10 @@ struct TokenizerOptions {
   size_t max_word_characters = 100;  ///< longer words become [UNK]
   /// Whose edge cases: special tokens inside text kept whole, Unicode tables, and so on.
   /// `hugging_face`: transformers' BertTokenizer. `reference`: the tokenizer of the reference
-  /// system, which the windows of SQuAD are made with.
+  /// system, which the windows of SQuAD are made with. They differ in two things:
+  /// - [UNK], [SEP], [PAD], [CLS], [MASK] are kept whole wherever they stand in the text
+  ///   (hugging_face), or only between spaces (reference).
+  /// - Uncased, a capital sigma becomes a final sigma at the end of a word (reference) or never.
   enum class Behaviour { hugging_face, reference } behaviour = Behaviour::hugging_face;
 };
 
@@ -30,9 +33,9 @@ struct Token {
 class Tokenizer {
  public:
   Tokenizer(std::shared_ptr<const Vocabulary> vocabulary, TokenizerOptions options);
-  ~Tokenizer();
 
-  /// Appends the tokens of `text` (any bytes; invalid UTF-8 counts as U+FFFD) to `tokens`.
+  /// Appends the tokens of `text` (any bytes; invalid UTF-8 counts as U+FFFD) to `tokens`. Throws
+  /// Error (bad_input) for a text of 4 GB or more.
   void tokenize(std::string_view text, std::vector<Token>& tokens) const;
 
   const Vocabulary& vocabulary() const { return *vocabulary_; }

@@ -1,0 +1,145 @@
+#include "common.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <system_error>
+
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+
+namespace bertrand::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDefaultModel = "minilm-l6-squad";
+
+/// `models` beside the bin folder this program was installed in; empty where that cannot be told.
+fs::path installed_models() {
+  std::error_code failed;
+  const fs::path program = fs::read_symlink("/proc/self/exe", failed);
+  return failed ? fs::path() : program.parent_path().parent_path() / "share/bertrand/models";
+}
+
+}  // namespace
+
+void add_case_flags(CLI::App& command, std::optional<bool>& lower_case) {
+  auto* cased = command.add_flag_callback(
+      "--cased", [&lower_case] { lower_case = false; },
+      "Keep case and accents, whatever the model's folder says");
+  command
+      .add_flag_callback(
+          "--uncased", [&lower_case] { lower_case = true; },
+          "Lower-case and strip accents, whatever the model's folder says")
+      ->excludes(cased);
+}
+
+void add_threads_flag(CLI::App& command, unsigned& threads) {
+  command.add_option("--threads", threads, "Threads to compute with [all there are]")
+      ->check(CLI::Range(1u, 1024u))
+      ->type_name("NUMBER");
+}
+
+unsigned chosen_threads(unsigned threads) { return threads != 0 ? threads : available_threads(); }
+
+void add_precision_flag(CLI::App& command, Precision& precision) {
+  static const std::map<std::string, Precision> kPrecisions = {{"fp32", Precision::fp32},
+                                                               {"bf16", Precision::bf16}};
+  command.add_option("--precision", precision, "What matrix products are computed in [fp32]")
+      ->transform(CLI::CheckedTransformer(kPrecisions, CLI::ignore_case))
+      ->type_name("fp32|bf16");
+}
+
+void add_window_flags(CLI::App& command, WindowOptions& options) {
+  command
+      .add_option("--max-seq-length", options.max_seq_length,
+                  "Tokens a window holds at most: question, document part and 3 more")
+      ->check(CLI::Range(8u, 4096u))
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  command
+      .add_option("--doc-stride", options.doc_stride,
+                  "How many tokens after this window the next one begins")
+      ->check(CLI::Range(1u, 4096u))
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  command
+      .add_option("--max-query-length", options.max_query_length,
+                  "Tokens kept of a question at most")
+      ->check(CLI::Range(1u, 4096u))
+      ->type_name("NUMBER")
+      ->capture_default_str();
+}
+
+void add_answer_flags(CLI::App& command, AnswerFlags& flags) {
+  command
+      .add_option("--n-best", flags.options.n_best,
+                  "Starts and ends looked at in a window, and answers kept")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  command
+      .add_option("--max-answer-length", flags.options.max_answer_tokens,
+                  "Tokens of an answer at most")
+      ->check(CLI::Range(1u, 4096u))
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  auto* no_answer = command.add_flag_callback(
+      "--no-answer,--version-2-with-negative", [&flags] { flags.no_answer = true; },
+      "A question may have no answer [where the data is SQuAD v2.0]");
+  command
+      .add_flag_callback(
+          "--always-answer", [&flags] { flags.no_answer = false; },
+          "Every question has an answer, also in SQuAD v2.0")
+      ->excludes(no_answer);
+  command
+      .add_option("--null-score-diff-threshold", flags.options.no_answer_threshold,
+                  "No answer is given where its score, less that of the best answer, is above this")
+      ->type_name("NUMBER")
+      ->capture_default_str();
+}
+
+void add_model_flags(CLI::App& command, ModelFlags& flags) {
+  command
+      .add_option("--model", flags.path,
+                  "Model folder [$BERTRAND_MODEL, else the model that comes with the program]")
+      ->type_name("FOLDER");
+  add_case_flags(command, flags.lower_case);
+  add_threads_flag(command, flags.threads);
+  add_precision_flag(command, flags.precision);
+}
+
+fs::path find_model(const fs::path& given) {
+  if (!given.empty()) return given;
+  const char* set = std::getenv("BERTRAND_MODEL");
+  if (set != nullptr && *set != '\0') return set;
+  for (const fs::path& models : {installed_models(), fs::path(BERTRAND_SOURCE_MODELS)}) {
+    std::error_code ignored;
+    if (!models.empty() && fs::is_directory(models / kDefaultModel, ignored)) {
+      return models / kDefaultModel;
+    }
+  }
+  throw Error(ErrorCode::usage,
+              "There is no model: give its folder by --model or in $BERTRAND_MODEL (the default " +
+                  std::string(kDefaultModel) + " is neither in " + installed_models().string() +
+                  " nor in " BERTRAND_SOURCE_MODELS ").");
+}
+
+Model load_model(const CLI::App& command, const ModelFlags& flags, WindowOptions& windows) {
+  const fs::path path = find_model(flags.path);
+  Model model =
+      Model::load(path, {chosen_threads(flags.threads), flags.precision, flags.lower_case});
+  const auto positions = static_cast<uint32_t>(model.config().max_position_embeddings);
+  if (command.count("--max-seq-length") == 0 && positions < windows.max_seq_length) {
+    windows.max_seq_length = positions;
+    spdlog::info("{} has {} positions: windows hold at most so many tokens.", path.string(),
+                 positions);
+  }
+  return model;
+}
+
+}  // namespace bertrand::cli

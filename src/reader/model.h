@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "checkpoint/model_folder.h"
+#include "engine/engine.h"
+#include "text/tokenizer.h"
+
+namespace bertrand {
+
+struct ModelOptions {
+  unsigned threads = 1;
+  Precision precision = Precision::fp32;
+  std::optional<bool> lower_case;  ///< instead of what the folder says; uncased where neither does
+};
+
+/// A model folder with all that answers questions: vocabulary read, weights in an engine.
+class Model {
+ public:
+  /// Throws Error (bad_input) naming the folder and what is wrong in it, also where it has no span
+  /// head or its vocabulary is larger than its embeddings.
+  static Model load(const std::filesystem::path& path, const ModelOptions& options);
+
+  const BertConfig& config() const { return engine_->config(); }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  Engine& engine() { return *engine_; }
+
+ private:
+  Model() = default;
+
+  std::unique_ptr<const Tokenizer> tokenizer_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace bertrand
