@@ -2,6 +2,7 @@
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(simdjson REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 # Not by its own dnnl-config.cmake: that one wants OpenCL's headers, which nothing here uses.

@@ -1,12 +1,89 @@
+#include "squad/windows.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
 #include "base/error.h"
 #include "commands.h"
+#include "common.h"
+#include "squad/dataset.h"
+#include "squad/window_table.h"
+#include "text/tokenizer.h"
 
 namespace bertrand::cli {
+namespace {
+
+struct WindowFlags {
+  std::filesystem::path data;
+  std::filesystem::path vocabulary;
+  bool cased = false;
+  bool uncased = false;
+  WindowOptions options;
+  unsigned threads = 0;
+};
+
+void print(std::string_view lines) {
+  if (std::fwrite(lines.data(), 1, lines.size(), stdout) != lines.size()) {
+    throw Error(ErrorCode::io, fmt::format("The windows cannot be written to standard output ({}).",
+                                           std::strerror(errno)));
+  }
+}
+
+void tell(const std::filesystem::path& data, const WindowReport& report) {
+  for (const std::string& id : report.skipped) {
+    spdlog::warn("{}: the answer to question {} is not where it should be in its context; skipped.",
+                 data.string(), id);
+  }
+  for (const std::string& id : report.empty_contexts) {
+    spdlog::warn("{}: the context of question {} is empty; it has no window.", data.string(), id);
+  }
+}
+
+void run(const WindowFlags& flags) {
+  const auto vocabulary = std::make_shared<const Vocabulary>(Vocabulary::load(flags.vocabulary));
+  TokenizerOptions options;
+  options.lower_case = flags.uncased;
+  options.behaviour = TokenizerOptions::Behaviour::reference;
+  const Tokenizer tokenizer(vocabulary, options);
+  const Dataset dataset = Dataset::load(flags.data);
+  const unsigned threads = chosen_threads(flags.threads);
+  const WindowSet windows = make_windows(dataset, tokenizer, flags.options, threads);
+  tell(flags.data, windows.report());
+  write_window_table(dataset, windows, threads, print);
+  print({});
+  spdlog::info("{} windows of {} questions; skipped {}, {} about an empty context.", windows.size(),
+               dataset.examples.size(), windows.report().skipped.size(),
+               windows.report().empty_contexts.size());
+}
+
+}  // namespace
 
 void add_windows(CLI::App& app) {
-  app.add_subcommand("windows", "")->callback([] {
-    throw Error(ErrorCode::runtime, "not there yet");
-  });
+  auto* command = app.add_subcommand(
+      "windows", "Print the windows that the questions of a SQuAD file are cut into, as checksums");
+  const auto flags = std::make_shared<WindowFlags>();
+  command->add_option("--data", flags->data, "SQuAD file, v1.1 or v2.0; - for standard input")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--vocab", flags->vocabulary, "Vocabulary, a word piece a line")
+      ->required()
+      ->type_name("FILE");
+  auto* letters = command->add_option_group("letters");
+  letters->add_flag("--cased", flags->cased, "Keep case and accents");
+  letters->add_flag("--uncased", flags->uncased, "Lower-case and strip accents");
+  letters->require_option(1);
+  command->add_flag("--train", flags->options.training,
+                    "Find each answer's place; a question must have exactly one answer");
+  add_window_flags(*command, flags->options);
+  add_threads_flag(*command, flags->threads);
+  command->callback([flags] { run(*flags); });
 }
 
 }  // namespace bertrand::cli

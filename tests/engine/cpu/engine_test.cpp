@@ -1,0 +1,310 @@
+// The whole network against the plain one in f64: logits, gradients, dropout, and what is promised
+// of threads, batches and steps.
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "engine/cpu/cpu_engine.h"
+#include "oracle.h"
+
+namespace bertrand::test {
+namespace {
+
+BertConfig small_config(int64_t heads, int64_t head_size, int64_t layers = 2) {
+  BertConfig config;
+  config.hidden_size = heads * head_size;
+  config.num_attention_heads = heads;
+  config.num_hidden_layers = layers;
+  config.intermediate_size = 3 * heads * head_size + 1;
+  config.vocab_size = 50;
+  config.max_position_embeddings = 512;
+  return config;
+}
+
+std::unique_ptr<CpuEngineWithStates> small_engine(const BertConfig& config, unsigned threads = 2,
+                                                  Precision precision = Precision::fp32) {
+  auto engine = make_cpu_engine(config, {threads, precision});
+  uint32_t seed = 0;
+  engine->load_parameters([&](const ParameterInfo& info, std::span<float> values) {
+    const auto random = random_floats(values.size(), ++seed, 0.3F);
+    std::copy(random.begin(), random.end(), values.begin());
+    if (info.name.ends_with("LayerNorm.weight")) {
+      for (float& value : values) {
+        value += 1;
+      }
+    }
+  });
+  return engine;
+}
+
+struct Batch {
+  PackedBatch packed;
+  SpanTargets targets;
+
+  void add(size_t length, uint64_t key) {
+    std::mt19937 generator(static_cast<uint32_t>(key) + 100);
+    std::vector<int32_t> ids(length);
+    for (int32_t& id : ids) {
+      id = static_cast<int32_t>(generator() % 50);
+    }
+    packed.add(ids, length / 3, key);
+    targets.start.push_back(static_cast<int32_t>(length / 2));
+    targets.end.push_back(static_cast<int32_t>(length - 1));
+  }
+};
+
+Batch batch_of(std::initializer_list<size_t> lengths) {
+  Batch batch;
+  for (const size_t length : lengths) {
+    batch.add(length, batch.packed.windows());
+  }
+  return batch;
+}
+
+std::vector<float> gradients_of(const Engine& engine) {
+  std::vector<float> all;
+  engine.store_gradients([&](const ParameterInfo&, std::span<const float> values) {
+    all.insert(all.end(), values.begin(), values.end());
+  });
+  return all;
+}
+
+std::vector<float> parameters_of(const Engine& engine) {
+  std::vector<float> all;
+  engine.store_parameters([&](const ParameterInfo&, std::span<const float> values) {
+    all.insert(all.end(), values.begin(), values.end());
+  });
+  return all;
+}
+
+double relative_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0;
+  double size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const auto x = static_cast<double>(a[i]);
+    const auto y = static_cast<double>(b[i]);
+    difference += (x - y) * (x - y);
+    size += y * y;
+  }
+  return std::sqrt(difference / size);
+}
+
+struct Shape {
+  int64_t heads, head_size;
+  std::vector<size_t> lengths;
+};
+
+class Shapes : public testing::TestWithParam<Shape> {};
+
+TEST_P(Shapes, ForwardIsThePlainNetworks) {
+  for (const Activation act : {Activation::gelu, Activation::gelu_tanh}) {
+    BertConfig config = small_config(GetParam().heads, GetParam().head_size);
+    config.hidden_act = act;
+    const auto engine = small_engine(config);
+    Batch batch;
+    for (const size_t length : GetParam().lengths) {
+      batch.add(length, batch.packed.windows());
+    }
+    const SpanLogits logits = engine->forward(batch.packed);
+    const NetworkOracle oracle(config, *engine);
+    Doubles start;
+    Doubles end;
+    // The oracle goes window by window, start then end; so do the logits it keeps.
+    oracle.loss(batch.packed, batch.targets, Dropout(), &start, &end);
+    ASSERT_EQ(start.size(), batch.packed.tokens());
+    for (size_t i = 0; i < start.size(); ++i) {
+      ASSERT_NEAR(static_cast<double>(logits.start[i]), start[i], 1e-4);
+      ASSERT_NEAR(static_cast<double>(logits.end[i]), end[i], 1e-4);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Lengths, Shapes,
+                         testing::Values(Shape{2, 16, {1}}, Shape{1, 32, {1, 1, 2, 3}},
+                                         Shape{1, 64, {33}}, Shape{3, 5, {7, 130, 1}},
+                                         Shape{2, 7, {48, 49}}, Shape{1, 16, {512}},
+                                         Shape{4, 1, {5}}));
+
+TEST(Engine, GradientsAreSlopesOfThePlainNetworkWithDropout) {
+  for (const auto& [heads, size] : {std::pair{2, 16}, std::pair{3, 5}}) {
+    const BertConfig config = small_config(heads, size);
+    const auto engine = small_engine(config);
+    const Batch batch = batch_of({5, 1, 9});
+    const Dropout dropout{/*seed=*/3, /*step=*/4, /*hidden=*/0.2, /*attention=*/0.3};
+    NetworkOracle oracle(config, *engine);
+    const double loss = engine->backward(batch.packed, batch.targets, dropout, /*weight=*/0.5);
+    EXPECT_NEAR(loss, oracle.loss(batch.packed, batch.targets, dropout), 1e-4);
+    engine->store_gradients([&](const ParameterInfo& info, std::span<const float> values) {
+      Doubles& parameter = oracle.parameters[info.name];
+      const size_t step = std::max<size_t>(1, values.size() / 7);
+      for (size_t i = 0; i < values.size(); i += step) {
+        const auto half_loss = [&] {
+          return oracle.loss(batch.packed, batch.targets, dropout) / 2;
+        };
+        ASSERT_NEAR(static_cast<double>(values[i]), slope(half_loss, parameter[i], 1e-3), 2e-4)
+            << info.name << " element " << i;
+      }
+    });
+  }
+}
+
+TEST(Engine, MicroBatchesAddUpToTheBatch) {
+  const BertConfig config = small_config(2, 16);
+  const Dropout dropout{1, 2, 0.1, 0.1};
+  const auto whole = small_engine(config);
+  const double loss = whole->backward(batch_of({20, 7, 33}).packed, batch_of({20, 7, 33}).targets,
+                                      dropout, 1.0 / 3);
+  const auto pieces = small_engine(config);
+  double sum = 0;
+  for (const auto& [length, key] : {std::pair{33, 2}, std::pair{7, 1}, std::pair{20, 0}}) {
+    Batch one;
+    one.add(static_cast<size_t>(length), static_cast<uint64_t>(key));
+    sum += pieces->backward(one.packed, one.targets, dropout, 1.0 / 3);
+  }
+  EXPECT_NEAR(loss, sum, 1e-5);
+  EXPECT_LT(relative_difference(gradients_of(*pieces), gradients_of(*whole)), 1e-5);
+}
+
+TEST(Engine, ThreadsChangeNothingButRounding) {
+  const BertConfig config = small_config(2, 16);
+  const Batch batch = batch_of({100, 60, 200, 3, 90});
+  const Dropout dropout{1, 2, 0.1, 0.1};
+  const auto run = [&](unsigned threads) {
+    const auto engine = small_engine(config, threads);
+    std::vector<double> losses;
+    for (int step = 0; step < 5; ++step) {
+      losses.push_back(engine->backward(batch.packed, batch.targets, dropout, 0.2));
+      engine->step(3e-5, OptimizerSettings());
+    }
+    return std::pair(losses, parameters_of(*engine));
+  };
+  const auto [losses, parameters] = run(2);
+  EXPECT_EQ(run(2).second, parameters) << "the same threads give the same bits";
+  for (const unsigned threads : {1U, 3U, 4U}) {
+    const auto [others, other_parameters] = run(threads);
+    for (size_t step = 0; step < losses.size(); ++step) {
+      EXPECT_NEAR(others[step] / losses[step], 1, 1e-5);
+    }
+  }
+}
+
+TEST(Engine, LongBatchThenShortThenLong) {
+  const auto engine = small_engine(small_config(2, 16));
+  const Batch large = batch_of({300, 20});
+  const SpanLogits first = engine->forward(large.packed);
+  engine->forward(batch_of({1}).packed);
+  const SpanLogits again = engine->forward(large.packed);
+  EXPECT_EQ(first.start, again.start);
+  EXPECT_EQ(first.end, again.end);
+}
+
+TEST(Engine, NothingInNothingOut) {
+  const auto engine = small_engine(small_config(2, 16));
+  EXPECT_TRUE(engine->forward(PackedBatch()).start.empty());
+  EXPECT_EQ(engine->backward(PackedBatch(), SpanTargets(), Dropout(), 1), 0);
+}
+
+TEST(Engine, ClippingModes) {
+  const BertConfig config = small_config(2, 16, /*layers=*/1);
+  const Batch batch = batch_of({12});
+  OptimizerSettings settings;
+  settings.max_gradient_norm = 1e-3;
+  std::vector<std::vector<float>> after;
+  for (const GradientClip clip :
+       {GradientClip::none, GradientClip::global, GradientClip::per_parameter}) {
+    settings.clip = clip;
+    settings.epsilon = 1e-3;  // large, so that the gradient's size matters to Adam
+    const auto engine = small_engine(config);
+    engine->backward(batch.packed, batch.targets, Dropout(), 1);
+    EXPECT_GT(engine->step(1e-2, settings).gradient_norm, 0.01);
+    after.push_back(parameters_of(*engine));
+    EXPECT_EQ(engine->steps(), 1U);
+    for (const float gradient : gradients_of(*engine)) {
+      ASSERT_EQ(gradient, 0);
+    }
+  }
+  EXPECT_NE(after[0], after[1]);
+  EXPECT_NE(after[1], after[2]);
+}
+
+TEST(Engine, NanGradientMovesNothing) {
+  const auto engine = small_engine(small_config(2, 16));
+  const Batch batch = batch_of({12});
+  engine->backward(batch.packed, batch.targets, Dropout(),
+                   std::numeric_limits<double>::quiet_NaN());
+  const auto before = parameters_of(*engine);
+  const StepReport report = engine->step(1e-3, OptimizerSettings());
+  EXPECT_TRUE(std::isnan(report.gradient_norm));
+  EXPECT_EQ(parameters_of(*engine), before);
+  EXPECT_EQ(engine->steps(), 0U);
+}
+
+TEST(Engine, StateStoredAndLoadedGoesOnBitForBit) {
+  const BertConfig config = small_config(2, 16);
+  const Batch batch = batch_of({40, 13});
+  const auto steps = [&](Engine& engine, uint64_t from, uint64_t to) {
+    for (uint64_t step = from; step < to; ++step) {
+      engine.backward(batch.packed, batch.targets, Dropout{1, step, 0.1, 0.1}, 0.5);
+      engine.step(1e-3, OptimizerSettings());
+    }
+  };
+  const auto straight = small_engine(config);
+  steps(*straight, 0, 6);
+  const auto first = small_engine(config);
+  steps(*first, 0, 3);
+  const auto second = make_cpu_engine(config, {/*threads=*/2, Precision::fp32});
+  const auto copy = [](const auto& store, const auto& load) {
+    std::vector<std::vector<float>> values;
+    store([&](const ParameterInfo&, std::span<const float> from) {
+      values.emplace_back(from.begin(), from.end());
+    });
+    size_t next = 0;
+    load([&](const ParameterInfo&, std::span<float> to) {
+      std::copy(values[next].begin(), values[next].end(), to.begin());
+      ++next;
+    });
+  };
+  copy([&](const ParameterWriter& write) { first->store_parameters(write); },
+       [&](const ParameterReader& read) { second->load_parameters(read); });
+  for (const Moment moment : {Moment::first, Moment::second}) {
+    copy([&](const ParameterWriter& write) { first->store_moments(moment, write); },
+         [&](const ParameterReader& read) { second->load_moments(moment, read, first->steps()); });
+  }
+  steps(*second, 3, 6);
+  EXPECT_EQ(parameters_of(*second), parameters_of(*straight));
+}
+
+TEST(Engine, RefusesWhatIsOutsideTheModel) {
+  const auto engine = small_engine(small_config(2, 16));
+  EXPECT_THROW(engine->forward(batch_of({513}).packed), Error);
+  PackedBatch batch;
+  batch.add(std::vector<int32_t>{50}, 1, 0);
+  EXPECT_THROW(engine->forward(batch), Error);
+  Batch wrong = batch_of({4});
+  wrong.targets.end[0] = 4;
+  EXPECT_THROW(engine->backward(wrong.packed, wrong.targets, Dropout(), 1), Error);
+}
+
+TEST(Engine, Bf16IsCloseToF32) {
+  if (!cpu_multiplies_bf16()) {
+    EXPECT_THROW(make_cpu_engine(small_config(2, 16), {1, Precision::bf16}), Error);
+    GTEST_SKIP() << "this CPU has no bf16 instructions";
+  }
+  const BertConfig config = small_config(4, 16);
+  const Batch batch = batch_of({100, 60, 3, 1});
+  const auto f32 = small_engine(config);
+  const auto bf16 = small_engine(config, 2, Precision::bf16);
+  const SpanLogits expected = f32->forward(batch.packed);
+  const SpanLogits got = bf16->forward(batch.packed);
+  EXPECT_LT(relative_difference(got.start, expected.start), 0.03);
+  EXPECT_NE(got.start, expected.start);
+  const Dropout dropout{1, 2, 0.1, 0.1};
+  const double loss = f32->backward(batch.packed, batch.targets, dropout, 0.25);
+  EXPECT_NEAR(bf16->backward(batch.packed, batch.targets, dropout, 0.25) / loss, 1, 0.03);
+  EXPECT_LT(relative_difference(gradients_of(*bf16), gradients_of(*f32)), 0.06);
+}
+
+}  // namespace
+}  // namespace bertrand::test

@@ -1,0 +1,295 @@
+// Each fused operation against a plain f64 version, and each derivative against differences of that
+// version, on every instruction set this machine has.
+#include "engine/cpu/kernels.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include "base/random.h"
+#include "oracle.h"
+
+namespace bertrand::test {
+namespace {
+
+/// Runs a test once for each instruction set.
+class Kernels : public testing::TestWithParam<int64_t> {
+ protected:
+  void SetUp() override { hwy::SetSupportedTargetsForTest(GetParam()); }
+  void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
+};
+
+std::vector<int64_t> instruction_sets() {
+  std::vector<int64_t> sets;
+  for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
+    sets.push_back(left & -left);
+  }
+  return sets;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Kernels, testing::ValuesIn(instruction_sets()),
+                         [](const auto& set) { return std::string(hwy::TargetName(set.param)); });
+
+constexpr size_t kWidths[] = {1, 5, 16, 37, 64, 384};
+
+TEST_P(Kernels, GeluAndItsDerivative) {
+  for (const bool tanh_form : {false, true}) {
+    std::vector<float> x;
+    for (double value = -12; value <= 12; value += 0.0137) {
+      x.push_back(static_cast<float>(value));
+    }
+    const std::vector<float> bias(x.size(), 0.25F);
+    std::vector<float> shifted = x;
+    std::vector<float> y(x.size());
+    cpu::bias_gelu(tanh_form, 1, x.size(), bias.data(), shifted.data(), y.data(), x.size());
+    std::vector<float> dx(x.size(), 2.0F);
+    std::vector<float> sums(x.size(), 1.0F);
+    cpu::gelu_backward(tanh_form, 1, x.size(), shifted.data(), dx.data(), x.size(), sums.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      auto at = static_cast<double>(x[i]) + 0.25;
+      ASSERT_NEAR(static_cast<double>(y[i]), gelu_oracle(at, tanh_form),
+                  2e-7 + 3e-7 * std::abs(at));
+      const double expected = 2 * slope([&] { return gelu_oracle(at, tanh_form); }, at);
+      // f32 knows 1 + tanh to 1e-7; times x and the inner slope that is up to 4e-6 here
+      ASSERT_NEAR(static_cast<double>(dx[i]), expected, 6e-6) << "x " << at;
+      ASSERT_FLOAT_EQ(sums[i], 1 + dx[i]);
+    }
+  }
+}
+
+TEST_P(Kernels, LayerNormAndItsDerivative) {
+  for (const size_t columns : kWidths) {
+    const auto x = random_floats(columns, 1);
+    const auto bias = random_floats(columns, 2);
+    const auto mask = random_floats(columns, 3);
+    const auto residual = random_floats(columns, 4);
+    const auto gamma = random_floats(columns, 5);
+    const auto beta = random_floats(columns, 6);
+    std::vector<float> normalized(columns);
+    std::vector<float> y(columns);
+    const float rstd =
+        cpu::layer_norm(columns, x.data(), bias.data(), mask.data(), residual.data(), gamma.data(),
+                        beta.data(), 1e-3F, normalized.data(), y.data());
+    Doubles s(columns);
+    for (size_t i = 0; i < columns; ++i) {
+      s[i] =
+          static_cast<double>(residual[i]) +
+          static_cast<double>(mask[i]) * (static_cast<double>(x[i]) + static_cast<double>(bias[i]));
+    }
+    const auto dy = random_floats(columns, 7);
+    const auto loss = [&] {
+      const Doubles result = layer_norm_oracle(s, widen(gamma), widen(beta), 1e-3);
+      double sum = 0;
+      for (size_t i = 0; i < columns; ++i) {
+        sum += result[i] * static_cast<double>(dy[i]);
+      }
+      return sum;
+    };
+    std::vector<float> dx(columns);
+    std::vector<float> dgamma(columns, 1.0F);
+    std::vector<float> dbeta(columns, 1.0F);
+    cpu::layer_norm_backward(columns, dy.data(), normalized.data(), rstd, gamma.data(), dx.data(),
+                             dgamma.data(), dbeta.data());
+    const Doubles expected = layer_norm_oracle(s, widen(gamma), widen(beta), 1e-3);
+    for (size_t i = 0; i < columns; ++i) {
+      ASSERT_NEAR(static_cast<double>(y[i]), expected[i], 2e-5);
+      ASSERT_NEAR(static_cast<double>(dx[i]), slope(loss, s[i]), 2e-4) << columns;
+      ASSERT_NEAR(dgamma[i], 1 + dy[i] * normalized[i], 1e-5);
+      ASSERT_NEAR(dbeta[i], 1 + dy[i], 1e-5);
+    }
+  }
+}
+
+TEST_P(Kernels, SoftmaxAndItsDerivative) {
+  for (const size_t columns : {1U, 3U, 16U, 29U, 130U}) {
+    const size_t padded = (columns + 15) / 16 * 16;
+    auto x = random_floats(padded, 1, 5);
+    Doubles wide = widen(x);
+    wide.resize(columns);
+    const auto softmax = [&] {
+      double sum = 0;
+      for (const double value : wide) {
+        sum += std::exp(value);
+      }
+      Doubles p(columns);
+      for (size_t i = 0; i < columns; ++i) {
+        p[i] = std::exp(wide[i]) / sum;
+      }
+      return std::pair(p, std::log(sum));
+    };
+    auto shifted = x;
+    const float log_sum = cpu::softmax(columns, padded, x.data());
+    const auto [p, expected_log_sum] = softmax();
+    ASSERT_NEAR(static_cast<double>(log_sum), expected_log_sum, 1e-5);
+    cpu::exp_shifted(columns, padded, log_sum, shifted.data());
+    const auto mask = random_floats(columns, 2);
+    const auto dy = random_floats(columns, 3);
+    const auto loss = [&] {
+      const Doubles now = softmax().first;
+      double sum = 0;
+      for (size_t i = 0; i < columns; ++i) {
+        sum += now[i] * static_cast<double>(mask[i]) * static_cast<double>(dy[i]);
+      }
+      return sum;
+    };
+    float mean = 0;
+    for (size_t i = 0; i < columns; ++i) {
+      ASSERT_NEAR(static_cast<double>(x[i]), p[i], 1e-6);
+      ASSERT_NEAR(static_cast<double>(shifted[i]), p[i], 2e-6);
+      mean += x[i] * mask[i] * dy[i];
+    }
+    auto dp = dy;
+    dp.resize(padded);
+    auto dropped = x;
+    cpu::softmax_backward(columns, padded, mask.data(), mean, 3.0F, dropped.data(), dp.data());
+    for (size_t i = 0; i < columns; ++i) {
+      ASSERT_NEAR(static_cast<double>(dp[i]), 3 * slope(loss, wide[i]), 1e-5);
+      ASSERT_FLOAT_EQ(dropped[i], x[i] * mask[i]);
+    }
+    for (size_t i = columns; i < padded; ++i) {
+      ASSERT_EQ(x[i], 0);
+      ASSERT_EQ(shifted[i], 0);
+      ASSERT_EQ(dp[i], 0);
+    }
+  }
+}
+
+TEST_P(Kernels, SoftmaxOfHugeScoresStaysFinite) {
+  std::vector<float> x = {1e4F, -1e4F, 1e4F, 0};
+  x.resize(16);
+  EXPECT_NEAR(cpu::softmax(4, 16, x.data()), 1e4F + std::log(2.0F), 1e-2F);
+  EXPECT_FLOAT_EQ(x[0], 0.5F);
+  EXPECT_EQ(x[1], 0);
+}
+
+TEST_P(Kernels, SmallProducts) {
+  for (const size_t m : {1U, 4U, 6U, 13U, 48U}) {
+    for (const size_t n : {16U, 32U, 48U, 176U}) {
+      for (const size_t k : {1U, 7U, 32U}) {
+        const auto a = random_floats(m * k, 1);
+        const auto b = random_floats(k * n, 2);
+        for (const bool transposed : {false, true}) {
+          auto c = random_floats(m * n, 3);
+          const auto before = c;
+          cpu::small_multiply({m, n, k, a.data(), transposed ? 1 : k, transposed ? m : 1, b.data(),
+                               n, c.data(), n, /*accumulate=*/transposed});
+          for (size_t i = 0; i < m; ++i) {
+            for (size_t j = 0; j < n; ++j) {
+              double sum = transposed ? static_cast<double>(before[i * n + j]) : 0.0;
+              for (size_t l = 0; l < k; ++l) {
+                const float factor = transposed ? a[l * m + i] : a[i * k + l];
+                sum += static_cast<double>(factor) * static_cast<double>(b[l * n + j]);
+              }
+              ASSERT_NEAR(static_cast<double>(c[i * n + j]), sum, 1e-4);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, RowsOfSumsAndProducts) {
+  for (const size_t columns : kWidths) {
+    const auto x = random_floats(columns, 1);
+    const auto mask = random_floats(columns, 2);
+    auto y = random_floats(columns, 3);
+    const auto before = y;
+    std::vector<float> masked(columns);
+    std::vector<float> sums(columns, 1);
+    cpu::mask_and_sum(columns, x.data(), mask.data(), masked.data(), sums.data());
+    cpu::add_scaled(columns, 2, x.data(), y.data());
+    auto biased = x;
+    cpu::add_bias(1, columns, mask.data(), biased.data(), columns);
+    double dot = 0;
+    double squares = 0;
+    for (size_t i = 0; i < columns; ++i) {
+      ASSERT_FLOAT_EQ(masked[i], x[i] * mask[i]);
+      ASSERT_FLOAT_EQ(sums[i], 1 + x[i] * mask[i]);
+      ASSERT_NEAR(y[i], before[i] + 2 * x[i], 1e-5);
+      ASSERT_FLOAT_EQ(biased[i], x[i] + mask[i]);
+      dot += static_cast<double>(x[i]) * static_cast<double>(mask[i]);
+      squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    }
+    ASSERT_NEAR(static_cast<double>(cpu::dot(columns, x.data(), mask.data())), dot, 1e-4);
+    ASSERT_NEAR(cpu::sum_of_squares(columns, x.data()), squares, 1e-9);
+  }
+}
+
+TEST_P(Kernels, DropoutMaskIsPhiloxHoweverItIsMade) {
+  const cpu::DropoutKey key = cpu::make_dropout_key(1, 2, 3, 1, 0.25);
+  constexpr uint64_t kWindow = 0x123456789ABULL;
+  constexpr uint32_t kPlace = 77;
+  std::vector<float> mask(2 * cpu::kDropoutGroup);
+  cpu::dropout_mask(key, kWindow, kPlace, mask.size(), mask.data());
+  for (size_t i = 0; i < mask.size(); ++i) {
+    const size_t in_group = i % cpu::kDropoutGroup;
+    const auto bits = Philox::generate(
+        {static_cast<uint32_t>(i / cpu::kDropoutGroup * 16 + in_group % 16), kPlace,
+         static_cast<uint32_t>(kWindow), static_cast<uint32_t>(kWindow >> 32)},
+        {key.words[0], key.words[1]});
+    const uint32_t word = bits[in_group / 32];
+    const uint32_t half = in_group / 16 % 2 == 0 ? word & 0xFFFFU : word >> 16;
+    ASSERT_EQ(mask[i], half < 16384 ? 0.0F : 4.0F / 3.0F) << i;
+  }
+}
+
+TEST_P(Kernels, DropoutDropsItsShare) {
+  const cpu::DropoutKey key = cpu::make_dropout_key(9, 0, 0, 0, 0.1);
+  std::vector<float> mask(1 << 16);
+  cpu::dropout_mask(key, 5, 6, mask.size(), mask.data());
+  const auto dropped = static_cast<double>(std::count(mask.begin(), mask.end(), 0.0F));
+  EXPECT_NEAR(dropped / static_cast<double>(mask.size()), 0.1, 0.006);  // five deviations
+}
+
+TEST_P(Kernels, Bf16RoundsToNearestEven) {
+  const std::vector<float> x = {1.0F,
+                                -2.5F,
+                                0.0F,
+                                1.0F + 0x1p-8F,      // half way: to even, down
+                                1.0F + 3 * 0x1p-8F,  // half way: to even, up
+                                1.0F + 0x1p-8F + 0x1p-20F,
+                                3.0e38F};
+  std::vector<uint16_t> y(x.size());
+  cpu::to_bf16(x.size(), x.data(), y.data());
+  const auto back = [&](size_t i) {
+    return std::bit_cast<float>(static_cast<uint32_t>(y[i]) << 16);
+  };
+  EXPECT_EQ(back(0), 1.0F);
+  EXPECT_EQ(back(1), -2.5F);
+  EXPECT_EQ(back(2), 0.0F);
+  EXPECT_EQ(back(3), 1.0F);
+  EXPECT_EQ(back(4), 1.0F + 4 * 0x1p-8F);
+  EXPECT_EQ(back(5), 1.0F + 2 * 0x1p-8F);
+  EXPECT_NEAR(back(6), 3.0e38F, 2e36F);
+}
+
+TEST_P(Kernels, AdamIsTheFormula) {
+  const size_t count = 37;
+  const auto gradient = random_floats(count, 1);
+  auto m = random_floats(count, 2);
+  std::vector<float> v(count, 0.3F);
+  auto values = random_floats(count, 3);
+  const auto m0 = m;
+  const auto v0 = v;
+  const auto values0 = values;
+  const cpu::AdamStep step{0.5F, 0.9F, 0.99F, 1e-3F, 0.01F, 2.0F, 0.1F};
+  cpu::adam(count, step, gradient.data(), m.data(), v.data(), values.data());
+  for (size_t i = 0; i < count; ++i) {
+    const double g = 0.5 * static_cast<double>(gradient[i]);
+    const double first = 0.9 * static_cast<double>(m0[i]) + 0.1 * g;
+    const double second = 0.99 * static_cast<double>(v0[i]) + 0.01 * g * g;
+    ASSERT_NEAR(static_cast<double>(m[i]), first, 1e-6);
+    ASSERT_NEAR(static_cast<double>(v[i]), second, 1e-6);
+    ASSERT_NEAR(
+        static_cast<double>(values[i]),
+        static_cast<double>(values0[i]) * 0.9 - 0.01 * first / (2 * std::sqrt(second) + 1e-3),
+        1e-6);
+  }
+}
+
+}  // namespace
+}  // namespace bertrand::test
