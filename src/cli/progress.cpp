@@ -19,7 +19,7 @@ constexpr const char* kClearLine = "\r\033[K";
 /// 10833 as 10,833.
 std::string grouped(size_t number) {
   std::string digits = std::to_string(number);
-  for (size_t place = digits.size(); place > 3; place -= 3) digits.insert(place - 3, ",");
+  for (size_t place = digits.size(); place > 3; place -= 3) digits.insert(place - 3, 1, ',');
   return digits;
 }
 
