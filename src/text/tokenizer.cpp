@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
-#include "text/word_pieces.h"
+#include "text/word_builder.h"
 
 namespace bertrand {
 
@@ -56,7 +56,7 @@ class Scanner {
         reference_(options.behaviour == TokenizerOptions::Behaviour::reference),
         text_(text),
         tokens_(tokens),
-        words_(vocabulary, options, WordPieces::scratch_of_this_thread(), tokens) {}
+        words_(vocabulary, options, WordBuilder::scratch_of_this_thread(), tokens) {}
 
   void run();
 
@@ -82,7 +82,7 @@ class Scanner {
   const bool reference_;
   const std::string_view text_;
   std::vector<Token>& tokens_;
-  WordPieces words_;
+  WordBuilder words_;
   bool after_space_ = true;  // nothing kept since the last space or Chinese character
 };
 

@@ -18,14 +18,14 @@ struct Origin {
 /// The second half of the tokenizer: takes the characters of words as they stand in the text, puts
 /// them in normal form (uncased: canonical decomposition, accents dropped, lower case), makes
 /// punctuation a word of its own and appends the pieces of each word to `tokens`.
-class WordPieces {
+class WordBuilder {
  public:
   /// What it needs beside the tokens; kept from one text to the next for its memory.
   struct Scratch;
   static Scratch& scratch_of_this_thread();
 
-  WordPieces(const Vocabulary& vocabulary, const TokenizerOptions& options, Scratch& scratch,
-             std::vector<Token>& tokens);
+  WordBuilder(const Vocabulary& vocabulary, const TokenizerOptions& options, Scratch& scratch,
+              std::vector<Token>& tokens);
 
   /// ASCII letters and digits that begin at byte `begin` of the text; with `ends`, nothing more
   /// belongs to their word.

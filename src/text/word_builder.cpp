@@ -1,4 +1,4 @@
-#include "text/word_pieces.h"
+#include "text/word_builder.h"
 
 #include <algorithm>
 
@@ -22,7 +22,7 @@ constexpr char lower_ascii(char byte) {
 
 }  // namespace
 
-struct WordPieces::Scratch {
+struct WordBuilder::Scratch {
   std::string word;             // normal form of the word so far, UTF-8
   std::vector<Origin> origins;  // of each byte of `word`
   std::string lower;
@@ -30,13 +30,13 @@ struct WordPieces::Scratch {
   std::vector<Origin> mark_origins;  // of those marks that were not inserted
 };
 
-WordPieces::Scratch& WordPieces::scratch_of_this_thread() {
+WordBuilder::Scratch& WordBuilder::scratch_of_this_thread() {
   thread_local Scratch scratch;
   return scratch;
 }
 
-WordPieces::WordPieces(const Vocabulary& vocabulary, const TokenizerOptions& options,
-                       Scratch& scratch, std::vector<Token>& tokens)
+WordBuilder::WordBuilder(const Vocabulary& vocabulary, const TokenizerOptions& options,
+                         Scratch& scratch, std::vector<Token>& tokens)
     : vocabulary_(vocabulary), options_(options), scratch_(scratch), tokens_(tokens) {
   // The text before may have ended by an exception.
   clear_word();
@@ -45,7 +45,7 @@ WordPieces::WordPieces(const Vocabulary& vocabulary, const TokenizerOptions& opt
 }
 
 // Nearly all words are ASCII as a whole: they are looked up as they stand.
-void WordPieces::add_ascii(std::string_view bytes, uint32_t begin, bool ends) {
+void WordBuilder::add_ascii(std::string_view bytes, uint32_t begin, bool ends) {
   const auto end = static_cast<uint32_t>(begin + bytes.size());
   const bool too_long = bytes.size() > options_.max_word_characters;
   if (options_.lower_case && !too_long) {
@@ -68,7 +68,7 @@ void WordPieces::add_ascii(std::string_view bytes, uint32_t begin, bool ends) {
   last_origin_ = {end - 1, end};
 }
 
-void WordPieces::add(char32_t code_point, Origin origin) {
+void WordBuilder::add(char32_t code_point, Origin origin) {
   if (options_.lower_case) {
     add_decomposed(code_point, origin);
   } else {
@@ -76,7 +76,7 @@ void WordPieces::add(char32_t code_point, Origin origin) {
   }
 }
 
-void WordPieces::add_decomposed(char32_t code_point, Origin origin) {
+void WordBuilder::add_decomposed(char32_t code_point, Origin origin) {
   DecompositionRoom room;
   bool inserted = false;
   for (const int32_t part : decompose(code_point, room)) {
@@ -96,7 +96,7 @@ void WordPieces::add_decomposed(char32_t code_point, Origin origin) {
 // The marks since the last starter, in canonical order. Those that are not accents (a few Hangul,
 // Chinese and musical signs) stay. Peculiar to Hugging Face's tokenizer, and so here: marks that
 // change places take the origins in the order of the text.
-void WordPieces::add_marks() {
+void WordBuilder::add_marks() {
   if (scratch_.marks.empty()) return;
   std::stable_sort(scratch_.marks.begin(), scratch_.marks.end(),
                    [](const Mark& left, const Mark& right) {
@@ -111,7 +111,7 @@ void WordPieces::add_marks() {
   scratch_.mark_origins.clear();
 }
 
-void WordPieces::append(char32_t code_point, Origin origin) {
+void WordBuilder::append(char32_t code_point, Origin origin) {
   char bytes[4];
   const std::string_view encoded(bytes, encode_utf8(code_point, bytes));
   if (character_kind(code_point) != CharacterKind::punctuation) {
@@ -123,7 +123,7 @@ void WordPieces::append(char32_t code_point, Origin origin) {
   end_word();
 }
 
-void WordPieces::append_to_word(std::string_view bytes, Origin origin) {
+void WordBuilder::append_to_word(std::string_view bytes, Origin origin) {
   if (characters_ == 0) whole_ = origin;
   whole_.end = origin.end;
   // Of a word too long nothing is looked up.
@@ -132,7 +132,7 @@ void WordPieces::append_to_word(std::string_view bytes, Origin origin) {
   scratch_.origins.insert(scratch_.origins.end(), bytes.size(), origin);
 }
 
-void WordPieces::end_word() {
+void WordBuilder::end_word() {
   add_marks();
   if (characters_ > options_.max_word_characters) {
     unknown(whole_);
@@ -144,19 +144,19 @@ void WordPieces::end_word() {
   clear_word();
 }
 
-void WordPieces::clear_word() {
+void WordBuilder::clear_word() {
   scratch_.word.clear();
   scratch_.origins.clear();
   characters_ = 0;
 }
 
-void WordPieces::unknown(Origin whole) {
+void WordBuilder::unknown(Origin whole) {
   tokens_.push_back({vocabulary_.unknown_id(), whole.begin, whole.end});
 }
 
 /// Greedy longest match; begin(i) and end(i) tell the origin of byte i.
 template <typename Begin, typename End>
-void WordPieces::pieces(std::string_view word, Origin whole, const Begin& begin, const End& end) {
+void WordBuilder::pieces(std::string_view word, Origin whole, const Begin& begin, const End& end) {
   const size_t first = tokens_.size();
   for (size_t at = 0; at < word.size();) {
     const Vocabulary::Match match = vocabulary_.find_longest(word.substr(at), /*inside=*/at > 0);
