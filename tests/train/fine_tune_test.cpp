@@ -240,6 +240,16 @@ TEST_F(FineTuneTest, BadInputLeavesNothingBehind) {
   EXPECT_FALSE(fs::exists(options_.out));
 }
 
+TEST_F(FineTuneTest, AVocabularyTooLargeForTheModelIsRefused) {
+  write_file(options_.model / "vocab.txt", std::string(kPieces) + "one\nmore\n");
+  EXPECT_THAT(refused(ErrorCode::bad_input), HasSubstr("32 pieces"));
+}
+
+TEST_F(FineTuneTest, WindowsLongerThanTheModelsPositionsAreRefused) {
+  options_.recipe_values["max_seq_length"] = "65";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("--max-seq-length: 65"));
+}
+
 TEST_F(FineTuneTest, TrainsOnSomeWindowsOnly) {
   options_.recipe_values["max_train_windows"] = "4";
   fine_tune(options_);
