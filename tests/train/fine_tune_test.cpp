@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "checkpoint/model_folder.h"
 #include "small_engine.h"
 #include "train/recipe.h"
@@ -51,6 +52,8 @@ std::string small_squad() {
 /// Whole runs in a folder of their own, on the small engine.
 class FineTuneTest : public testing::Test {
  protected:
+  static void SetUpTestSuite() { set_up_logging(/*quiet=*/true); }
+
   void SetUp() override {
     const auto* info = testing::UnitTest::GetInstance()->current_test_info();
     root_ = fs::temp_directory_path() /
