@@ -1,8 +1,5 @@
 #include "checkpoint/model_folder.h"
 
-#include <algorithm>
-#include <array>
-#include <set>
 #include <string_view>
 
 #include <nlohmann/json.hpp>

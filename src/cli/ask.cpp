@@ -1,10 +1,220 @@
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unistd.h>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
+#include "base/files.h"
+#include "bertrand/reader.h"
 #include "commands.h"
+#include "common.h"
 
 namespace bertrand::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct Flags {
+  std::vector<std::string> questions;
+  std::string context;
+  fs::path context_file, questions_file;
+  std::string format = "text";
+  bool json = false;
+  size_t top_k = 1;
+  ModelFlags model;
+  WindowOptions windows;
+  AnswerFlags answers;
+};
+
+/// The text all questions are about: from --context or --context-file, "-" being standard input,
+/// which is also read where neither is given and it is not a terminal.
+std::string shared_context(const CLI::App& command, const Flags& flags) {
+  if (command.count("--context-file") > 0) return read_file(flags.context_file);
+  if (command.count("--context") > 0 && flags.context != "-") return flags.context;
+  if (command.count("--context") == 0 && ::isatty(STDIN_FILENO) != 0) {
+    throw Error(ErrorCode::usage,
+                "There is no text to look for the answer in; give it by --context, --context-file "
+                "or on standard input.");
+  }
+  return read_file("-");
+}
+
+/// {"question": ..., "context": ...}, of which context may be missing.
+Question parse_question(const std::string& line, const std::string& where,
+                        const std::string& context) {
+  const auto fault = [&](const std::string& what) {
+    return Error(ErrorCode::bad_input,
+                 where + ": " + what + R"(; write {"question": "...", "context": "..."}.)");
+  };
+  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) throw fault("is not a JSON object");
+  if (!json.contains("question") || !json["question"].is_string()) {
+    throw fault("has no \"question\" that is a string");
+  }
+  Question question{json["question"], context};
+  if (json.contains("context")) {
+    if (!json["context"].is_string()) throw fault("has a \"context\" that is not a string");
+    question.context = json["context"];
+  }
+  return question;
+}
+
+std::string_view trimmed(std::string_view line) {
+  constexpr std::string_view kSpaces = " \t\r";
+  const size_t begin = std::min(line.find_first_not_of(kSpaces), line.size());
+  const size_t end = line.find_last_not_of(kSpaces) + 1;
+  return line.substr(begin, end > begin ? end - begin : 0);
+}
+
+/// Calls use(line, number) for each line that is not blank.
+template <class Use>
+void for_each_line(std::string_view text, const Use& use) {
+  for (size_t number = 1; !text.empty(); ++number) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = trimmed(text.substr(0, end));
+    if (!line.empty()) use(std::string(line), number);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+/// Whether each line of a questions file brings its own context.
+bool is_json_line(std::string_view line) { return line.front() == '{'; }
+
+std::vector<Question> collect(const CLI::App& command, const Flags& flags) {
+  std::vector<Question> questions;
+  std::string context;
+  bool context_known = false;
+  const auto get_context = [&]() -> const std::string& {
+    if (!context_known) context = shared_context(command, flags);
+    context_known = true;
+    return context;
+  };
+  const bool given = command.count("--context") + command.count("--context-file") > 0;
+  for (const std::string& question : flags.questions) {
+    questions.push_back({question, get_context()});
+  }
+  if (!flags.questions_file.empty()) {
+    for_each_line(read_file(flags.questions_file), [&](const std::string& line, size_t number) {
+      const std::string where = fmt::format("{}, line {}", flags.questions_file.string(), number);
+      if (!is_json_line(line)) {
+        questions.push_back({line, get_context()});
+        return;
+      }
+      questions.push_back(parse_question(line, where, given ? get_context() : ""));
+      if (questions.back().context.empty() && !given) {
+        throw Error(ErrorCode::bad_input,
+                    where + ": has no \"context\", and none is given by --context.");
+      }
+    });
+  }
+  if (questions.empty()) {
+    throw Error(ErrorCode::usage, flags.questions_file.empty()
+                                      ? "There is no question; give it by --question."
+                                      : flags.questions_file.string() + ": holds no question.");
+  }
+  return questions;
+}
+
+Json to_json(const FoundAnswer& answer) {
+  return {{"answer", answer.text},
+          {"score", answer.score},
+          {"begin", answer.begin},
+          {"end", answer.end}};
+}
+
+void print_json(const Question& question, const std::vector<FoundAnswer>& answers, bool list) {
+  Json json = {{"question", question.question}};
+  json.update(to_json(answers.front()));
+  if (list) {
+    json["answers"] = Json::array();
+    for (const FoundAnswer& answer : answers) json["answers"].push_back(to_json(answer));
+  }
+  std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+}
+
+/// An answer a line; below their question where there are several questions.
+void print_text(const Question& question, const std::vector<FoundAnswer>& answers, bool several) {
+  if (several) std::printf("%s\n", question.question.c_str());
+  for (const FoundAnswer& answer : answers) {
+    const std::string place = answer.text.empty()
+                                  ? std::string()
+                                  : fmt::format(", characters {} to {}", answer.begin, answer.end);
+    std::printf("%s%s  (score %.4f%s)\n", several ? "  " : "",
+                answer.text.empty() ? "[no answer]" : answer.text.c_str(), answer.score,
+                place.c_str());
+  }
+}
+
+ReaderOptions reader_options(const Flags& flags) {
+  ReaderOptions options;
+  options.threads = flags.model.threads;
+  options.bf16 = flags.model.precision == Precision::bf16;
+  options.lower_case = flags.model.lower_case;
+  options.max_seq_length = flags.windows.max_seq_length;
+  options.doc_stride = flags.windows.doc_stride;
+  options.max_query_length = flags.windows.max_query_length;
+  options.n_best = flags.answers.options.n_best;
+  options.max_answer_length = flags.answers.options.max_answer_tokens;
+  options.allow_no_answer = flags.answers.no_answer.value_or(false);
+  options.no_answer_threshold = flags.answers.options.no_answer_threshold;
+  return options;
+}
+
+void ask(const CLI::App& command, const Flags& flags) {
+  const fs::path model = find_model(flags.model.path);
+  const std::vector<Question> questions = collect(command, flags);
+  Reader reader(model, reader_options(flags));
+  const auto answers = reader.ask(questions, flags.top_k);
+  for (size_t i = 0; i < questions.size(); ++i) {
+    if (flags.json || flags.format == "json") {
+      print_json(questions[i], answers[i], flags.top_k > 1);
+    } else {
+      print_text(questions[i], answers[i], questions.size() > 1);
+    }
+  }
+}
+
+}  // namespace
 
 void add_ask(CLI::App& app) {
-  app.add_subcommand("ask", "")->callback([] { throw Error(ErrorCode::runtime, "not there yet"); });
+  CLI::App* command = app.add_subcommand("ask", "Answer questions about a text");
+  const auto flags = std::make_shared<Flags>();
+  command->add_option("-q,--question", flags->questions, "The question; may be given several times")
+      ->take_all()
+      ->expected(1)
+      ->type_name("TEXT");
+  auto* context = command
+                      ->add_option("-c,--context", flags->context,
+                                   "The text to find the answer in [-: standard input]")
+                      ->type_name("TEXT");
+  command->add_option("--context-file", flags->context_file, "The same from a file")
+      ->excludes(context)
+      ->type_name("FILE");
+  command
+      ->add_option("--questions", flags->questions_file,
+                   "File with a question a line, or a JSON object a line: "
+                   R"({"question": "...", "context": "..."} [-: standard input])")
+      ->type_name("FILE");
+  command->add_option("--top-k", flags->top_k, "Answers shown of each question")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  command->add_option("--format", flags->format, "Of what is printed")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->type_name("text|json")
+      ->capture_default_str();
+  command->add_flag("--json", flags->json, "--format json: an object a line for each question");
+  add_model_flags(*command, flags->model);
+  add_window_flags(*command, flags->windows);
+  add_answer_flags(*command, flags->answers);
+  command->callback([command, flags] { ask(*command, *flags); });
 }
 
 }  // namespace bertrand::cli

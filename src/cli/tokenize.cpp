@@ -1,12 +1,178 @@
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
 #include "base/error.h"
+#include "base/files.h"
 #include "commands.h"
+#include "common.h"
+#include "text/tokenizer.h"
+#include "text/utf8.h"
 
 namespace bertrand::cli {
+namespace {
+
+struct Flags {
+  std::filesystem::path vocabulary;
+  std::filesystem::path model;
+  std::filesystem::path file;
+  std::vector<std::string> texts;
+  std::optional<bool> lower_case;
+  bool reference = false;
+  bool ids = false;
+  bool json = false;
+};
+
+/// do_lower_case of the tokenizer_config.json beside a vocabulary; empty where there is none.
+std::optional<bool> configured_lower_case(const std::filesystem::path& vocabulary) {
+  const std::filesystem::path path = vocabulary.parent_path() / "tokenizer_config.json";
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  nlohmann::json config;
+  try {
+    config = nlohmann::json::parse(read_file(path));
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Error(ErrorCode::bad_input, path.string() + ": is not JSON at byte " +
+                                          std::to_string(error.byte) +
+                                          "; mend it, or move it away and say --cased or "
+                                          "--uncased.");
+  }
+  const auto field = config.find("do_lower_case");
+  if (field == config.end()) return std::nullopt;
+  if (!field->is_boolean()) {
+    throw Error(ErrorCode::bad_input, path.string() + ": do_lower_case must be true or false.");
+  }
+  return field->get<bool>();
+}
+
+bool choose_lower_case(const Flags& flags, const std::filesystem::path& vocabulary) {
+  const std::optional<bool> configured = configured_lower_case(vocabulary);
+  if (flags.lower_case) return *flags.lower_case;
+  if (configured) return *configured;
+  spdlog::info(
+      "No tokenizer_config.json beside {} says do_lower_case: taken as uncased; --cased keeps case "
+      "and accents.",
+      vocabulary.string());
+  return true;
+}
+
+Tokenizer make_tokenizer(const Flags& flags) {
+  const std::filesystem::path vocabulary =
+      flags.vocabulary.empty() ? find_model(flags.model) / "vocab.txt" : flags.vocabulary;
+  const auto behaviour = flags.reference ? TokenizerOptions::Behaviour::reference
+                                         : TokenizerOptions::Behaviour::hugging_face;
+  return Tokenizer(std::make_shared<const Vocabulary>(Vocabulary::load(vocabulary)),
+                   {.lower_case = choose_lower_case(flags, vocabulary), .behaviour = behaviour});
+}
+
+/// Counts the code points before a byte of a text; asked for rising bytes.
+class CodePointCounter {
+ public:
+  explicit CodePointCounter(std::string_view text) : text_(text) {}
+
+  uint32_t before(uint32_t byte) {
+    for (; at_ < byte; ++count_) at_ += decode_utf8(text_, at_).length;
+    return count_;
+  }
+
+ private:
+  std::string_view text_;
+  size_t at_ = 0;
+  uint32_t count_ = 0;
+};
+
+std::string as_json(const Vocabulary& vocabulary, std::string_view text,
+                    const std::vector<Token>& tokens) {
+  nlohmann::ordered_json line = {{"tokens", nlohmann::json::array()},
+                                 {"ids", nlohmann::json::array()},
+                                 {"offsets", nlohmann::json::array()}};
+  CodePointCounter begins(text);
+  CodePointCounter ends(text);
+  for (const Token& token : tokens) {
+    line["tokens"].push_back(vocabulary.piece(token.id));
+    line["ids"].push_back(token.id);
+    line["offsets"].push_back({begins.before(token.begin), ends.before(token.end)});
+  }
+  return line.dump();
+}
+
+std::string as_words(const Vocabulary& vocabulary, const std::vector<Token>& tokens, bool ids) {
+  std::string line;
+  for (const Token& token : tokens) {
+    if (!line.empty()) line += ' ';
+    if (ids) {
+      line += std::to_string(token.id);
+    } else {
+      line += vocabulary.piece(token.id);
+    }
+  }
+  return line;
+}
+
+void run(const Flags& flags) {
+  const Tokenizer tokenizer = make_tokenizer(flags);
+  const Vocabulary& vocabulary = tokenizer.vocabulary();
+  std::vector<Token> tokens;
+  const auto print = [&](std::string_view text) {
+    tokens.clear();
+    tokenizer.tokenize(text, tokens);
+    std::cout << (flags.json ? as_json(vocabulary, text, tokens)
+                             : as_words(vocabulary, tokens, flags.ids))
+              << '\n';
+  };
+  if (!flags.texts.empty()) {
+    for (const std::string& text : flags.texts) print(text);
+  } else if (!flags.file.empty() && flags.file != "-") {
+    const std::string text = read_file(flags.file);
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = std::min(text.find('\n', begin), text.size());
+      print(std::string_view(text).substr(begin, end - begin));
+      begin = end + 1;
+    }
+  } else {
+    std::string line;
+    while (std::getline(std::cin, line)) print(line);
+  }
+  if (!std::cout.flush()) {
+    throw Error(ErrorCode::io, "Standard output cannot be written; is its disk full?");
+  }
+}
+
+}  // namespace
 
 void add_tokenize(CLI::App& app) {
-  app.add_subcommand("tokenize", "")->callback([] {
-    throw Error(ErrorCode::runtime, "not there yet");
-  });
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* command = app.add_subcommand(
+      "tokenize", "Print the word pieces of texts: of the arguments, else of each line of a file");
+  command->add_option("text", flags->texts, "Texts, each of which gives a line");
+  command->add_option("--file", flags->file, "File with a text a line [- : standard input]")
+      ->type_name("FILE")
+      ->excludes("text");
+  auto* vocabulary = command->add_option("--vocab", flags->vocabulary, "Vocabulary, a piece a line")
+                         ->type_name("FILE");
+  command
+      ->add_option(
+          "--model", flags->model,
+          "Model folder whose vocab.txt to use [$BERTRAND_MODEL, else the model that comes "
+          "with the program]")
+      ->type_name("FOLDER")
+      ->excludes(vocabulary);
+  add_case_flags(*command, flags->lower_case);
+  command->add_flag("--reference", flags->reference,
+                    "Split as the reference system does, not as Hugging Face's BertTokenizer");
+  auto* ids = command->add_flag("--ids", flags->ids, "Print numbers instead of pieces");
+  command
+      ->add_flag("--json", flags->json,
+                 "Print a JSON object a text: tokens, ids, and offsets in characters [begin, end)")
+      ->excludes(ids);
+  command->callback([flags] { run(*flags); });
 }
 
 }  // namespace bertrand::cli

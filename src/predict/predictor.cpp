@@ -112,6 +112,7 @@ std::vector<Prediction> predict(const Dataset& dataset, const Tokenizer& tokeniz
                                 const PredictOptions& options, const PredictProgress& progress) {
   check_length(options.windows, engine.config());
   const WindowSet windows = make_windows(dataset, tokenizer, options.windows, options.threads);
+  if (options.on_windows) options.on_windows(windows.report());
   ThreadPool pool(options.threads);
   std::vector<Prediction> predictions(dataset.examples.size());
   std::vector<uint8_t> answered(dataset.examples.size(), 0);

@@ -19,6 +19,8 @@ struct PredictOptions {
   AnswerOptions answers;
   size_t batch_tokens = 4096;  ///< tokens computed at once; windows of like length go together
   unsigned threads = 1;        ///< for windows and answers; the engine has its own
+  /// Called with what was met while the windows were made.
+  std::function<void(const WindowReport&)> on_windows;
 };
 
 /// Called now and then with the number of windows done and of all.

@@ -38,14 +38,15 @@ class FaultFinder : public nlohmann::json_sax<json> {
   }
 };
 
-/// What the library says, without its own account of the place.
+/// What the library says, without its own account of the place and without the text it read last,
+/// which may be long.
 std::string_view without_place(std::string_view reason) {
   for (const std::string_view before : {": ", "syntax error ", "- "}) {
     if (const size_t at = reason.find(before); at != std::string_view::npos) {
       reason.remove_prefix(at + before.size());
     }
   }
-  return reason;
+  return reason.substr(0, reason.find("; last read"));
 }
 
 }  // namespace
@@ -56,11 +57,8 @@ std::string describe_json_fault(std::string_view json_text, std::string_view ref
   if (!finder.found) return std::string(refused);
   const size_t byte =
       std::clamp<size_t>(finder.bytes_read, 1, std::max<size_t>(1, json_text.size()));
-  const auto line =
-      1 + std::count(
-              json_text.begin(),
-              json_text.begin() + static_cast<std::ptrdiff_t>(std::min(byte - 1, json_text.size())),
-              '\n');
+  const std::string_view before = json_text.substr(0, byte - 1);
+  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
   return "line " + std::to_string(line) + ", byte " + std::to_string(byte) +
          " of the file: " + std::string(without_place(finder.reason));
 }

@@ -9,7 +9,7 @@ namespace bertrand {
 // Text as Python's str sees it: the official SQuAD scripts and the reference's answers are defined
 // by its methods.
 
-/// The code points of UTF-8 text; each byte that is not UTF-8 becomes U+FFFD.
+/// The code points of UTF-8 text; what is not UTF-8 becomes U+FFFD, see decode_utf8.
 std::u32string code_points(std::string_view text);
 
 /// How many code points code_points(text) has.

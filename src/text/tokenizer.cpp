@@ -19,6 +19,9 @@ constexpr char32_t kCapitalSigma = 0x03A3;
 constexpr char32_t kSmallSigma = 0x03C3;
 constexpr char32_t kFinalSigma = 0x03C2;
 
+// Hugging Face's tokenizers begins the block of CJK Extension E at U+2B920, 256 too late.
+constexpr struct { char32_t first, last; } kNotChineseToPeer = {0x2B820, 0x2B91F};
+
 /// Bytes [begin, end) of the original text.
 struct Origin {
   uint32_t begin;
@@ -95,6 +98,7 @@ class Pass {
     return kByteKinds[static_cast<unsigned char>(text_[position])];
   }
   bool reference() const { return options_.behaviour == Behaviour::reference; }
+  CharacterKind kind_of(char32_t code_point) const;
 
   size_t ascii_word(size_t begin);
   size_t punctuation(size_t position);
@@ -123,6 +127,16 @@ class Pass {
   Origin last_origin_ = {0, 0};
   bool after_space_ = true;  // nothing kept since the last space
 };
+
+CharacterKind Pass::kind_of(char32_t code_point) const {
+  const CharacterKind kind = character_kind(code_point);
+  if (reference()) return kind == CharacterKind::unassigned ? CharacterKind::removed : kind;
+  if (kind == CharacterKind::unassigned) return CharacterKind::word;
+  if (code_point >= kNotChineseToPeer.first && code_point <= kNotChineseToPeer.last) {
+    return CharacterKind::word;
+  }
+  return kind;
+}
 
 void Pass::run() {
   for (size_t at = 0; at < text_.size();) {
@@ -224,7 +238,7 @@ size_t Pass::special_token_between_spaces(size_t position, int32_t& id) const {
   size_t end = position;
   for (size_t at = position; at < text_.size();) {
     const CodePoint next = decode_utf8(text_, at);
-    const CharacterKind kind = character_kind(next.value);
+    const CharacterKind kind = kind_of(next.value);
     if (kind == CharacterKind::space || kind == CharacterKind::chinese) break;
     at += next.length;
     if (kind == CharacterKind::removed) continue;
@@ -247,8 +261,9 @@ size_t Pass::beyond_ascii(size_t position) {
   const CodePoint next = decode_utf8(text_, position);
   const size_t end = position + next.length;
   const Origin origin = {static_cast<uint32_t>(position), static_cast<uint32_t>(end)};
-  switch (character_kind(next.value)) {
+  switch (kind_of(next.value)) {
     case CharacterKind::removed:
+    case CharacterKind::unassigned:
       break;
     case CharacterKind::space:
       end_word();
@@ -277,8 +292,8 @@ size_t Pass::beyond_ascii(size_t position) {
 // not counted. What the clean-up removes is not there; spaces and Chinese characters, where the
 // word ends, are neither cased nor ignorable.
 bool Pass::is_final_sigma(size_t position) const {
-  const auto skipped = [](char32_t c) {
-    return is_case_ignorable(c) || character_kind(c) == CharacterKind::removed;
+  const auto skipped = [this](char32_t c) {
+    return is_case_ignorable(c) || kind_of(c) == CharacterKind::removed;
   };
   bool cased_before = false;
   for (size_t at = position; at > 0;) {

@@ -14,10 +14,12 @@ struct TokenizerOptions {
   size_t max_word_characters = 100;  ///< longer words become [UNK]
   /// Whose edge cases: special tokens inside text kept whole, Unicode tables, and so on.
   /// `hugging_face`: transformers' BertTokenizer. `reference`: the tokenizer of the reference
-  /// system, which the windows of SQuAD are made with. They differ in two things:
+  /// system, which the windows of SQuAD are made with. They differ in four things:
   /// - [UNK], [SEP], [PAD], [CLS], [MASK] are kept whole wherever they stand in the text
   ///   (hugging_face), or only between spaces (reference).
   /// - Uncased, a capital sigma becomes a final sigma at the end of a word (reference) or never.
+  /// - Unassigned code points are dropped (reference) or part of a word.
+  /// - U+2B820 to U+2B91F are Chinese characters (reference) or parts of a word.
   enum class Behaviour { hugging_face, reference } behaviour = Behaviour::hugging_face;
 };
 

@@ -65,10 +65,11 @@ CharacterKind character_kind(char32_t code_point) {
   switch (category(code_point)) {
     case UTF8PROC_CATEGORY_CC:
     case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CN:
     case UTF8PROC_CATEGORY_CO:
     case UTF8PROC_CATEGORY_CS:
       return CharacterKind::removed;
+    case UTF8PROC_CATEGORY_CN:
+      return CharacterKind::unassigned;
     case UTF8PROC_CATEGORY_ZS:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP:

@@ -12,7 +12,8 @@ namespace bertrand {
 enum class CharacterKind : uint8_t {
   word,         ///< part of a word
   space,        ///< ends a word
-  removed,      ///< NUL, U+FFFD, controls, formats, unassigned: as if it were not there
+  removed,      ///< NUL, U+FFFD, controls, formats, private use: as if it were not there
+  unassigned,   ///< in no Unicode the tables know: removed or part of a word
   punctuation,  ///< a word of its own
   chinese,      ///< a CJK ideograph: stands between spaces
 };

@@ -96,8 +96,8 @@ void Vocabulary::add(std::string_view piece, const std::string& where) {
 }
 
 void Vocabulary::build_index(const std::string& where) {
-  // At most a quarter full: most look-ups are for prefixes that are no piece.
-  slots_.resize(std::bit_ceil(std::max<size_t>(4 * size(), 16)));
+  // At most half full.
+  slots_.resize(std::bit_ceil(std::max<size_t>(2 * size(), 16)));
   slot_mask_ = slots_.size() - 1;
   for (size_t i = 0; i < size(); ++i) {
     const std::string_view spelling = piece(static_cast<int32_t>(i));
@@ -109,20 +109,18 @@ void Vocabulary::build_index(const std::string& where) {
     }
     uint64_t slot = slot_of(hash) & slot_mask_;
     while (slots_[slot].id >= 0) slot = (slot + 1) & slot_mask_;
-    slots_[slot] = {check_of(hash), static_cast<int32_t>(i)};
+    slots_[slot] = {check_of(hash), static_cast<int32_t>(i), begins_[i],
+                    static_cast<uint32_t>(spelling.size())};
   }
 }
 
 int32_t Vocabulary::look_up(uint64_t hash, std::string_view prefix, std::string_view rest) const {
   const uint32_t check = check_of(hash);
-  for (uint64_t slot = slot_of(hash) & slot_mask_; slots_[slot].id >= 0;
-       slot = (slot + 1) & slot_mask_) {
-    if (slots_[slot].check != check) continue;
-    const std::string_view found = piece(slots_[slot].id);
-    if (found.size() == prefix.size() + rest.size() && found.starts_with(prefix) &&
-        found.substr(prefix.size()) == rest) {
-      return slots_[slot].id;
-    }
+  for (uint64_t at = slot_of(hash) & slot_mask_; slots_[at].id >= 0; at = (at + 1) & slot_mask_) {
+    const Slot& slot = slots_[at];
+    if (slot.check != check || slot.length != prefix.size() + rest.size()) continue;
+    const std::string_view found(text_.data() + slot.begin, slot.length);
+    if (found.starts_with(prefix) && found.ends_with(rest)) return slot.id;
   }
   return -1;
 }

@@ -43,9 +43,12 @@ class Vocabulary {
   int32_t mask_id() const { return mask_; }
 
  private:
+  // The place of the spelling is repeated here to spare a look-up a cache miss.
   struct Slot {
     uint32_t check = 0;  // the upper half of the piece's hash
     int32_t id = -1;     // -1: free
+    uint32_t begin = 0;  // in text_
+    uint32_t length = 0;
   };
 
   Vocabulary() = default;

@@ -17,7 +17,7 @@ TEST(PythonText, DecodesAndEncodes) {
   EXPECT_EQ(code_points(""), U"");
 }
 
-TEST(PythonText, ReplacesEachByteThatIsNotUtf8) {
+TEST(PythonText, ReplacesWhatIsNotUtf8) {
   EXPECT_EQ(code_points("a\xFF\xC3"), U"a\uFFFD\uFFFD");
   EXPECT_EQ(code_points("\xED\xA0\x80"), U"\uFFFD\uFFFD\uFFFD");  // a surrogate
   EXPECT_EQ(count_code_points("a\xFF\xC3"), 3u);

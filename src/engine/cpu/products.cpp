@@ -3,7 +3,14 @@
 #include <compare>
 #include <map>
 #include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <map>
 #include <string>
+#include <tuple>
+#include <unordered_map>
 
 #include <oneapi/dnnl/dnnl.hpp>
 
@@ -133,6 +140,38 @@ void multiply(const ProductShape& shape, MatrixBf16 a, MatrixBf16 b, float* c, s
     throw Error(ErrorCode::runtime,
                 std::string("oneDNN refused a bf16 matrix product (") + error.what() + ").");
   }
+}
+
+double time_packed_product(const ProductShape& shape, int repeats) {
+  const OneThread one_thread;
+  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  dnnl::stream stream(engine);
+  const auto f32 = memory::data_type::f32;
+  const auto plain = memory::format_tag::ab;
+  const dnnl::matmul::primitive_desc description(
+      dnnl::matmul::desc(memory::desc({dim(shape.m), dim(shape.k)}, f32, plain),
+                         memory::desc({dim(shape.k), dim(shape.n)}, f32, memory::format_tag::any),
+                         memory::desc({dim(shape.m), dim(shape.n)}, f32, plain)),
+      engine);
+  const dnnl::matmul product(description);
+  std::unordered_map<int, memory> operands;
+  for (const auto& [role, layout] : {std::pair{DNNL_ARG_SRC, description.src_desc()},
+                                     std::pair{DNNL_ARG_WEIGHTS, description.weights_desc()},
+                                     std::pair{DNNL_ARG_DST, description.dst_desc()}}) {
+    const memory operand(layout, engine);
+    std::fill_n(static_cast<float*>(operand.get_data_handle()), layout.get_size() / sizeof(float),
+                0.5F);
+    operands.emplace(role, operand);
+  }
+  double best = std::numeric_limits<double>::infinity();
+  for (int repeat = 0; repeat < repeats; ++repeat) {
+    const auto begin = std::chrono::steady_clock::now();
+    product.execute(stream, operands);
+    stream.wait();
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    best = std::min(best, taken.count());
+  }
+  return best;
 }
 
 bool has_bf16_products() {

@@ -31,6 +31,10 @@ struct ProductShape {
 void multiply(const ProductShape& shape, MatrixF32 a, MatrixF32 b, float* c, size_t c_stride);
 void multiply(const ProductShape& shape, MatrixBf16 a, MatrixBf16 b, float* c, size_t c_stride);
 
+/// Seconds that one f32 product on the calling thread takes, the best of `repeats`, with B packed
+/// beforehand as the library likes it best: the limit that benchmarks compare with.
+double time_packed_product(const ProductShape& shape, int repeats);
+
 /// True where bf16 products run on bf16 instructions.
 bool has_bf16_products();
 

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace bertrand {
+
+/// How a Reader computes and what it takes for an answer. The values given are those of SQuAD.
+struct ReaderOptions {
+  unsigned threads = 0;            ///< 0: all this process may use
+  bool bf16 = false;               ///< matrix products in bfloat16; needs a processor with it
+  std::optional<bool> lower_case;  ///< instead of what the model's folder says
+
+  uint32_t max_seq_length = 384;   ///< tokens of question and text read at once, at most; never
+                                   ///< more than the model has positions
+  uint32_t doc_stride = 128;       ///< a long text is read in parts that begin so many tokens apart
+  uint32_t max_query_length = 64;  ///< tokens read of a question
+  size_t n_best = 20;              ///< answers considered
+  uint32_t max_answer_length = 30;   ///< tokens of an answer, at most
+  bool allow_no_answer = false;      ///< "" may be the answer, for models trained on SQuAD v2.0
+  double no_answer_threshold = 0.0;  ///< "" is the answer where its logits are above the best
+                                     ///< other answer's by more than this
+};
+
+/// A question about a text. Both are UTF-8; bytes that are not count as U+FFFD.
+struct Question {
+  std::string question;
+  std::string context;
+};
+
+/// Part of a context that may answer a question. "" says that there is none.
+struct FoundAnswer {
+  std::string text;    ///< as in the context, but with one space between words
+  double score = 0;    ///< probability among the answers considered
+  uint32_t begin = 0;  ///< where it stands in the context, in code points: [begin, end);
+  uint32_t end = 0;    ///< 0, 0 for ""
+};
+
+/// Answers questions about texts with a BERT fine-tuned on SQuAD.
+///
+///     bertrand::Reader reader("models/minilm-l6-squad");
+///     auto answers = reader.ask({"What do owls hunt?", "At night owls hunt mice."});
+///     // answers[0].text is "mice"
+///
+/// Everything that fails throws std::runtime_error with a sentence that names the file, the place
+/// in it and what to do. Calls on one Reader must not run at the same time.
+class Reader {
+ public:
+  /// Loads a model folder: config.json, vocab.txt, model.safetensors.
+  explicit Reader(const std::filesystem::path& model, const ReaderOptions& options = {});
+  ~Reader();
+  Reader(Reader&& other) noexcept;
+  Reader& operator=(Reader&& other) noexcept;
+
+  /// The best answers, at most `top_k` and at least one, the chosen one first.
+  std::vector<FoundAnswer> ask(const Question& question, size_t top_k = 1);
+
+  /// The same for many questions, in their order; faster than one after the other.
+  std::vector<std::vector<FoundAnswer>> ask(std::span<const Question> questions, size_t top_k = 1);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace bertrand

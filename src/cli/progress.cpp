@@ -1,0 +1,64 @@
+#include "progress.h"
+
+#include <cstdio>
+#include <unistd.h>
+#include <utility>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "train/progress.h"
+
+namespace bertrand::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kBetweenDrawings{200};
+constexpr std::chrono::seconds kBetweenLines{30};
+constexpr const char* kClearLine = "\r\033[K";
+
+/// 10833 as 10,833.
+std::string grouped(size_t number) {
+  std::string digits = std::to_string(number);
+  for (size_t place = digits.size(); place > 3; place -= 3) digits.insert(place - 3, 1, ',');
+  return digits;
+}
+
+}  // namespace
+
+std::string count_text(const std::string& what, size_t done, size_t all, double seconds) {
+  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  std::string text = fmt::format("{} of {} {}", grouped(done), grouped(all), what);
+  if (rate > 0) {
+    const double left = static_cast<double>(all - done) / rate;
+    text += fmt::format(", {:.{}f} a second, {} left", rate, rate < 10 ? 1 : 0, time_text(left));
+  }
+  return text;
+}
+
+CountProgress::CountProgress(std::string what)
+    : what_(std::move(what)),
+      wanted_(spdlog::should_log(spdlog::level::info)),
+      terminal_(::isatty(STDERR_FILENO) != 0) {}
+
+CountProgress::~CountProgress() {
+  if (drawn_) std::fputs(kClearLine, stderr);
+}
+
+void CountProgress::show(size_t done, size_t all) {
+  const Clock::time_point now = Clock::now();
+  const bool due =
+      terminal_ ? !drawn_ || now - shown_ >= kBetweenDrawings : now - shown_ >= kBetweenLines;
+  if (!wanted_ || !due) return;
+  shown_ = now;
+  const std::string text =
+      count_text(what_, done, all, std::chrono::duration<double>(now - begun_).count());
+  if (terminal_) {
+    drawn_ = true;
+    std::fprintf(stderr, "%s%s", kClearLine, text.c_str());
+    std::fflush(stderr);
+  } else {
+    spdlog::info("{}", text);
+  }
+}
+
+}  // namespace bertrand::cli
