@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
 #include <string>
 #include <system_error>
 
@@ -47,11 +46,15 @@ void add_threads_flag(CLI::App& command, unsigned& threads) {
 unsigned chosen_threads(unsigned threads) { return threads != 0 ? threads : available_threads(); }
 
 void add_precision_flag(CLI::App& command, Precision& precision) {
-  static const std::map<std::string, Precision> kPrecisions = {{"fp32", Precision::fp32},
-                                                               {"bf16", Precision::bf16}};
-  command.add_option("--precision", precision, "What matrix products are computed in [fp32]")
-      ->transform(CLI::CheckedTransformer(kPrecisions, CLI::ignore_case))
-      ->type_name("fp32|bf16");
+  command
+      .add_option_function<std::string>(
+          "--precision",
+          [&precision](const std::string& name) {
+            precision = name == "bf16" ? Precision::bf16 : Precision::fp32;
+          },
+          "What matrix products are computed in [fp32]")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->type_name("");
 }
 
 void add_window_flags(CLI::App& command, WindowOptions& options) {
@@ -119,9 +122,8 @@ fs::path find_model(const fs::path& given) {
   if (set != nullptr && *set != '\0') return set;
   for (const fs::path& models : {installed_models(), fs::path(BERTRAND_SOURCE_MODELS)}) {
     std::error_code ignored;
-    if (!models.empty() && fs::is_directory(models / kDefaultModel, ignored)) {
-      return models / kDefaultModel;
-    }
+    const fs::path model = models / kDefaultModel;
+    if (!models.empty() && fs::exists(model / "model.safetensors", ignored)) return model;
   }
   throw Error(ErrorCode::usage,
               "There is no model: give its folder by --model or in $BERTRAND_MODEL (the default " +

@@ -1,0 +1,125 @@
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+#include "predict/small_reader.h"
+
+namespace {
+
+using bertrand::test::Outcome;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using Json = nlohmann::json;
+
+class AskCommand : public testing::Test {
+ protected:
+  AskCommand() { bertrand::test::write_small_reader(program_.path("model")); }
+
+  Outcome ask(const std::string& arguments) const {
+    return program_.run("ask --model model " + arguments);
+  }
+
+  bertrand::test::Program program_;
+};
+
+constexpr const char* kContext = "'At night the owls hunt mice and voles.'";
+
+TEST_F(AskCommand, PrintsAnswerScoreAndPlace) {
+  const Outcome outcome = ask(std::string("-q 'what owls hunt?' -c ") + kContext);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, MatchesRegex("[a-zA-Z .]+  \\(score 0\\.[0-9]+, characters [0-9]+ to "
+                                        "[0-9]+\\)\n"));
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST_F(AskCommand, PrintsJson) {
+  const Outcome outcome = ask(std::string("--json --top-k 2 -q 'what?' -c ") + kContext);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const Json json = Json::parse(outcome.out);
+  EXPECT_EQ(json.at("question"), "what?");
+  ASSERT_EQ(json.at("answers").size(), 2u);
+  EXPECT_EQ(json.at("answers")[0].at("answer"), json.at("answer"));
+  const std::string context = kContext;
+  const size_t begin = json.at("begin");
+  const size_t end = json.at("end");
+  EXPECT_EQ(json.at("answer"), context.substr(begin + 1, end - begin));
+  EXPECT_EQ(ask(std::string("--format json --top-k 2 -q 'what?' -c ") + kContext).out, outcome.out);
+}
+
+TEST_F(AskCommand, ReadsTheContextFromAFileOrStandardInput) {
+  const std::string expected = ask(std::string("-q 'what?' -c ") + kContext).out;
+  program_.write("context.txt", "At night the owls hunt mice and voles.");
+  EXPECT_EQ(ask("-q 'what?' --context-file context.txt").out, expected);
+  EXPECT_EQ(ask("-q 'what?' --context-file - <context.txt").out, expected);
+  EXPECT_EQ(ask("-q 'what?' -c - <context.txt").out, expected);
+  EXPECT_EQ(ask("-q 'what?' <context.txt").out, expected);
+}
+
+TEST_F(AskCommand, AnswersSeveralQuestionsUnderEach) {
+  const Outcome outcome = ask(std::string("--top-k 2 -q 'what?' -q 'when?' -c ") + kContext);
+  EXPECT_THAT(outcome.out,
+              MatchesRegex("what\\?\n  [^\n]*\n  [^\n]*\nwhen\\?\n  [^\n]*\n  [^\n]*\n"));
+}
+
+TEST_F(AskCommand, AnswersAFileOfQuestions) {
+  program_.write("questions.txt", "what?\r\n\n  when?  \n");
+  const Outcome outcome = ask(std::string("--json --questions questions.txt -c ") + kContext);
+  const size_t line = outcome.out.find('\n');
+  EXPECT_EQ(Json::parse(outcome.out.substr(0, line)).at("question"), "what?");
+  EXPECT_EQ(Json::parse(outcome.out.substr(line)).at("question"), "when?");
+}
+
+TEST_F(AskCommand, AnswersAFileOfJsonLines) {
+  program_.write("questions.jsonl",
+                 "{\"question\": \"who?\", \"context\": \"The fox\"}\n"
+                 "{\"question\": \"what?\", \"context\": \"mice\"}\n");
+  const Outcome outcome = ask("--json --questions - <questions.jsonl");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const size_t line = outcome.out.find('\n');
+  EXPECT_EQ(Json::parse(outcome.out.substr(line)).at("answer"), "mice");
+}
+
+TEST_F(AskCommand, NamesTheLineThatIsWrong) {
+  const auto message = [&](const std::string& lines) {
+    program_.write("lines", "{\"question\": \"a\", \"context\": \"b\"}\n" + lines);
+    const Outcome outcome = ask("--questions lines");
+    EXPECT_EQ(outcome.status, 3);
+    EXPECT_EQ(outcome.out, "");
+    return outcome.err;
+  };
+  EXPECT_THAT(message("{\"question\": "), HasSubstr("lines, line 2: is not a JSON object"));
+  EXPECT_THAT(message("\n{\"context\": \"b\"}"), HasSubstr("line 3: has no \"question\""));
+  EXPECT_THAT(message("{\"question\": \"a\"}"), HasSubstr("line 2: has no \"context\""));
+  EXPECT_THAT(message("{\"question\": \"a\", \"context\": 1}"),
+              HasSubstr("\"context\" that is not"));
+}
+
+TEST_F(AskCommand, FindsTheModelByTheEnvironment) {
+  const std::string expected = ask("-q 'what?' -c mice").out;
+  EXPECT_EQ(program_.run("ask -q 'what?' -c mice", "BERTRAND_MODEL=model").out, expected);
+}
+
+TEST_F(AskCommand, SaysThatThereIsNoAnswer) {
+  EXPECT_EQ(ask("-q 'what?' -c ''").out, "[no answer]  (score 1.0000)\n");
+  const Outcome outcome =
+      ask("--json --no-answer --null-score-diff-threshold -1000 -q 'what?' -c mice");
+  EXPECT_EQ(Json::parse(outcome.out).at("answer"), "");
+}
+
+TEST_F(AskCommand, KnowsWrongUsage) {
+  EXPECT_EQ(ask("-c mice").status, 2);
+  EXPECT_EQ(ask("-q a -c b --context-file c").status, 2);
+  EXPECT_EQ(ask("-q a -c b --top-k 0").status, 2);
+  EXPECT_EQ(ask("-q a -c b --threads 0").status, 2);
+  EXPECT_EQ(ask("-q a -c b --cased --uncased").status, 2);
+  EXPECT_EQ(ask("-q a -c b --precision fp8").status, 2);
+  program_.write("empty", "\n \n");
+  EXPECT_EQ(ask("--questions empty -c b").status, 2);
+  EXPECT_EQ(ask("-q a --context-file none").status, 1);
+  EXPECT_EQ(program_.run("ask -q a -c b --model none").status, 1);
+}
+
+}  // namespace
