@@ -44,18 +44,16 @@ std::optional<bool> configured_lower_case(const std::filesystem::path& vocabular
                                           "; mend it, or move it away and say --cased or "
                                           "--uncased.");
   }
-  const auto field = config.find("do_lower_case");
-  if (field == config.end()) return std::nullopt;
-  if (!field->is_boolean()) {
+  if (config.is_object() && !config.contains("do_lower_case")) return std::nullopt;
+  if (!config.is_object() || !config["do_lower_case"].is_boolean()) {
     throw Error(ErrorCode::bad_input, path.string() + ": do_lower_case must be true or false.");
   }
-  return field->get<bool>();
+  return config["do_lower_case"].get<bool>();
 }
 
 bool choose_lower_case(const Flags& flags, const std::filesystem::path& vocabulary) {
-  const std::optional<bool> configured = configured_lower_case(vocabulary);
   if (flags.lower_case) return *flags.lower_case;
-  if (configured) return *configured;
+  if (const std::optional<bool> configured = configured_lower_case(vocabulary)) return *configured;
   spdlog::info(
       "No tokenizer_config.json beside {} says do_lower_case: taken as uncased; --cased keeps case "
       "and accents.",

@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "base/thread_pool.h"
 #include "commands.h"
+#include "common.h"
 #include "engine/cpu/cpu_engine.h"
 #include "train/fine_tune.h"
 #include "train/recipe.h"
@@ -19,8 +19,7 @@ namespace {
 
 struct Flags {
   FineTuneOptions options;
-  bool cased = false;
-  bool uncased = false;
+  unsigned threads = 0;
   std::string weights_type = "f32";
 };
 
@@ -89,9 +88,7 @@ void add_run_flags(CLI::App& command, RunOptions& run) {
 
 void train(Flags& flags) {
   FineTuneOptions& options = flags.options;
-  if (flags.cased || flags.uncased) {
-    options.lower_case = flags.uncased;
-  }
+  options.threads = chosen_threads(flags.threads);
   options.weights_type = flags.weights_type == "f16"    ? DataType::f16
                          : flags.weights_type == "bf16" ? DataType::bf16
                                                         : DataType::f32;
@@ -118,7 +115,6 @@ void add_train(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("train", "Fine-tune a model on a SQuAD file");
   const auto flags = std::make_shared<Flags>();
   FineTuneOptions& options = flags->options;
-  options.threads = available_threads();
   command.add_option("--model", options.model, "Model folder to begin from")
       ->required()
       ->type_name("FOLDER");
@@ -132,10 +128,8 @@ void add_train(CLI::App& app) {
       ->type_name("FOLDER");
   command.add_option("--recipe", options.recipe, "All values of the run by one name [modern]")
       ->type_name("modern|reference");
-  command.add_option("--threads", options.threads, "Threads to compute with [all there are]")
-      ->check(CLI::Range(1U, 1024U));
-  auto* cased = command.add_flag("--cased", flags->cased, "Case matters, whatever the model says");
-  command.add_flag("--uncased", flags->uncased, "Lower case, without accents")->excludes(cased);
+  add_threads_flag(command, flags->threads);
+  add_case_flags(command, options.lower_case);
   auto* resume = command.add_flag("--resume", options.resume,
                                   "Go on with the run in --out, as its recipe says");
   command.add_flag("--overwrite", options.overwrite, "Replace the run in --out")->excludes(resume);

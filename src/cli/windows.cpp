@@ -29,8 +29,11 @@ struct WindowFlags {
   unsigned threads = 0;
 };
 
+/// Without lines: what is still buffered.
 void print(std::string_view lines) {
-  if (std::fwrite(lines.data(), 1, lines.size(), stdout) != lines.size()) {
+  const bool written = std::fwrite(lines.data(), 1, lines.size(), stdout) == lines.size() &&
+                       (!lines.empty() || std::fflush(stdout) == 0);
+  if (!written) {
     throw Error(ErrorCode::io, fmt::format("The windows cannot be written to standard output ({}).",
                                            std::strerror(errno)));
   }
@@ -58,7 +61,7 @@ void run(const WindowFlags& flags) {
   tell(flags.data, windows.report());
   write_window_table(dataset, windows, threads, print);
   print({});
-  spdlog::info("{} windows of {} questions; skipped {}, {} about an empty context.", windows.size(),
+  spdlog::info("{} windows of {} questions; {} skipped, {} about an empty context.", windows.size(),
                dataset.examples.size(), windows.report().skipped.size(),
                windows.report().empty_contexts.size());
 }

@@ -41,6 +41,7 @@ std::u32string cleaned(std::string_view text) {
   for (const char32_t c : code_points(text)) {
     switch (character_kind(c)) {
       case CharacterKind::removed:
+      case CharacterKind::unassigned:
         break;
       case CharacterKind::space:
         clean.push_back(U' ');

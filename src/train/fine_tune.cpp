@@ -71,6 +71,29 @@ bool chosen_case(const FineTuneOptions& options, const ModelFolder& folder) {
   return options.lower_case.value_or(folder.lower_case().value_or(true));
 }
 
+/// Model, vocabulary and recipe fit one another.
+void check_sizes(const ModelFolder& folder, const Vocabulary& vocabulary, const Recipe& recipe) {
+  const BertConfig& config = folder.config();
+  const auto embedded = static_cast<size_t>(config.vocab_size);
+  if (vocabulary.size() > embedded) {
+    throw Error(ErrorCode::bad_input,
+                fmt::format("{}: has {} pieces, but the model embeds {} (vocab_size); give the "
+                            "vocabulary the model was trained with.",
+                            folder.vocabulary_path().string(), vocabulary.size(), embedded));
+  }
+  if (config.type_vocab_size < 2) {
+    throw Error(ErrorCode::bad_input,
+                fmt::format("{}: type_vocab_size is below 2, so question and context cannot be "
+                            "told apart; give a BERT with two segments.",
+                            folder.path().string()));
+  }
+  if (recipe.max_seq_length > config.max_position_embeddings) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--max-seq-length: {} is more than the model's {} positions.",
+                            recipe.max_seq_length, config.max_position_embeddings));
+  }
+}
+
 BertConfig trained_config(const ModelFolder& folder, const Recipe& recipe) {
   BertConfig config = folder.config();
   config.hidden_act = recipe.hidden_act;
@@ -95,6 +118,7 @@ class FineTune {
         tokenizer_(make_tokenizer(folder_, lower_case_)) {
     state_.recipe = chosen_recipe(options, saved_, folder_.config());
     state_.threads = options.threads;
+    check_sizes(folder_, tokenizer_.vocabulary(), recipe());
   }
 
   RunEnd go() {

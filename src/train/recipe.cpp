@@ -182,6 +182,8 @@ Recipe named_recipe(std::string_view name, const BertConfig& config) {
   recipe.name = name;
   recipe.hidden_act = config.hidden_act;
   recipe.layer_norm_eps = config.layer_norm_eps;
+  recipe.max_seq_length = static_cast<uint32_t>(
+      std::min<int64_t>(recipe.max_seq_length, config.max_position_embeddings));
   if (name == "modern") {
     recipe.learning_rate = default_learning_rate(config.hidden_size);
     return recipe;

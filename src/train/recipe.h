@@ -53,8 +53,9 @@ struct Recipe {
 };
 
 /// "reference" (what the PyTorch system for SQuAD v1.1 does, step by step) or "modern". Activation
-/// and layer norm epsilon are the model's; so is, in "modern", the learning rate (see
-/// default_learning_rate). Throws Error (usage) on another name.
+/// and layer norm epsilon are the model's; windows are no longer than its positions; in "modern"
+/// the learning rate fits its size (see default_learning_rate). Throws Error (usage) on another
+/// name.
 Recipe named_recipe(std::string_view name, const BertConfig& config);
 
 /// Small models take larger steps: 2e-4 at hidden size 384 (MiniLM) and below, 3e-5 at 768 (base)

@@ -1,15 +1,16 @@
 #include "squad/dataset.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "shared_data.h"
 
 namespace bertrand {
@@ -199,8 +200,8 @@ TEST(Dataset, TellsWhereAQuestionStands) {
 }
 
 TEST(Dataset, LoadsAFile) {
-  const std::filesystem::path path = std::filesystem::temp_directory_path() /
-                                     ("bertrand-dataset-" + std::to_string(::getpid()) + ".json");
+  const test::TemporaryFolder folder;
+  const std::filesystem::path path = folder / "some.json";
   std::ofstream(path) << with_questions(R"({"id": "a", "question": "What?"})");
   const Dataset dataset = Dataset::load(path);
   EXPECT_EQ(dataset.where, path.string());

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "checkpoint/model_folder.h"
 #include "small_engine.h"
 #include "train/recipe.h"
@@ -51,6 +52,8 @@ std::string small_squad() {
 /// Whole runs in a folder of their own, on the small engine.
 class FineTuneTest : public testing::Test {
  protected:
+  static void SetUpTestSuite() { set_up_logging(/*quiet=*/true); }
+
   void SetUp() override {
     const auto* info = testing::UnitTest::GetInstance()->current_test_info();
     root_ = fs::temp_directory_path() /
@@ -238,6 +241,16 @@ TEST_F(FineTuneTest, BadInputLeavesNothingBehind) {
   options_.recipe_values["batch_size"] = "0";
   EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("--batch-size"));
   EXPECT_FALSE(fs::exists(options_.out));
+}
+
+TEST_F(FineTuneTest, AVocabularyTooLargeForTheModelIsRefused) {
+  write_file(options_.model / "vocab.txt", std::string(kPieces) + "one\nmore\n");
+  EXPECT_THAT(refused(ErrorCode::bad_input), HasSubstr("32 pieces"));
+}
+
+TEST_F(FineTuneTest, WindowsLongerThanTheModelsPositionsAreRefused) {
+  options_.recipe_values["max_seq_length"] = "65";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("--max-seq-length: 65"));
 }
 
 TEST_F(FineTuneTest, TrainsOnSomeWindowsOnly) {

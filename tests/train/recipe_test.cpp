@@ -83,6 +83,13 @@ TEST(Recipe, TakesActivationAndEpsilonFromTheModel) {
   }
 }
 
+TEST(Recipe, WindowsAreNoLongerThanTheModelsPositions) {
+  BertConfig config;
+  EXPECT_EQ(named_recipe("modern", config).max_seq_length, 384U);
+  config.max_position_embeddings = 128;
+  EXPECT_EQ(named_recipe("modern", config).max_seq_length, 128U);
+}
+
 TEST(Recipe, AnotherNameIsRefused) {
   EXPECT_THAT(error_of([] { named_recipe("classic", BertConfig()); }, ErrorCode::usage),
               HasSubstr("reference or modern"));

@@ -15,7 +15,7 @@ BertConfig small_config() {
   config.num_attention_heads = 2;
   config.intermediate_size = 8;
   config.vocab_size = 30;
-  config.max_position_embeddings = 16;
+  config.max_position_embeddings = 80;
   return config;
 }
 

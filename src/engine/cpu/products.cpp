@@ -1,13 +1,11 @@
 #include "engine/cpu/products.h"
 
-#include <compare>
-#include <map>
-#include <omp.h>
-
 #include <algorithm>
 #include <chrono>
+#include <compare>
 #include <limits>
 #include <map>
+#include <omp.h>
 #include <string>
 #include <tuple>
 #include <unordered_map>
