@@ -119,7 +119,7 @@ void Reader::for_each(dom::array list, const Place* outer, std::string_view name
 void Reader::read(dom::element root) {
   const auto file = as<dom::object>(root, "the file's content");
   dataset_.version = optional<std::string_view>(file, nullptr, "version", "");
-  dataset_.has_impossible = dataset_.version.find("2.") != std::string::npos;
+  dataset_.has_impossible = dataset_.version.starts_with("v2") || dataset_.version.starts_with("2");
   for_each(required<dom::array>(file, nullptr, "data"), nullptr, "data",
            [this](dom::object article, const Place& place) { read_article(article, place); });
   check_ids();
@@ -180,6 +180,9 @@ Dataset parse_padded(const std::string& padded, size_t size, const std::string& 
       parser.parse(json.data(), json.size(), /*realloc_if_needed=*/false).get(root);
   if (code == simdjson::MEMALLOC) {
     throw Error(ErrorCode::runtime, where + ": there is not enough memory to read this file.");
+  }
+  if (code == simdjson::CAPACITY) {
+    throw Error(ErrorCode::bad_input, where + ": is 4 GB or larger; split it into several files.");
   }
   if (code != simdjson::SUCCESS) {
     throw Error(ErrorCode::bad_input,

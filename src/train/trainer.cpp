@@ -39,12 +39,15 @@ std::vector<std::vector<uint32_t>> micro_batches(std::span<const uint32_t> batch
   std::vector<std::vector<uint32_t>> result;
   size_t in_piece = tokens + 1;  // so that the first window opens one
   size_t before = 0;
-  for (const uint32_t window : batch) {
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const uint32_t window = batch[i];
     const size_t length = lengths[window];
-    // A piece ends where its share of all tokens is reached, to the nearer side.
+    // A piece ends where its share of all tokens is reached, to the nearer side, and where each
+    // window left must be a piece for there to be enough.
     const size_t share = all * result.size() / pieces;
     const bool reached = before + length / 2 >= share;
-    if (in_piece + length > tokens || reached) {
+    const bool needed = result.size() + batch.size() - i <= parts;
+    if (in_piece + length > tokens || reached || needed) {
       result.emplace_back();
       in_piece = 0;
     }

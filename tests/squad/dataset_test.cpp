@@ -85,6 +85,8 @@ TEST(Dataset, ReadsVersion2) {
 TEST(Dataset, EitherTheVersionOrAQuestionTellsVersion2) {
   EXPECT_TRUE(Dataset::parse(R"({"version": "v2.0", "data": []})", "").has_impossible);
   EXPECT_FALSE(Dataset::parse(R"({"version": "v1.1", "data": []})", "").has_impossible);
+  EXPECT_FALSE(Dataset::parse(R"({"version": "1.2.0", "data": []})", "").has_impossible);
+  EXPECT_FALSE(Dataset::parse(R"({"data": []})", "").has_impossible);
   const std::string question = R"({"id": "a", "question": "", "is_impossible": true})";
   EXPECT_TRUE(Dataset::parse(with_questions(question), "").has_impossible);
 }

@@ -78,6 +78,12 @@ TEST(MicroBatches, AreAsManyAsAskedFor) {
   EXPECT_EQ(micro_batches(batch, lengths, 4096, 12).size(), 12U);
 }
 
+TEST(MicroBatches, AreAsManyAsAskedForWhereOneWindowIsMostOfTheBatch) {
+  const std::vector<uint32_t> lengths = {1, 1, 100};
+  EXPECT_EQ(micro_batches(std::vector<uint32_t>{0, 1, 2}, lengths, 4096, 3).size(), 3U);
+  EXPECT_EQ(micro_batches(std::vector<uint32_t>{2, 1, 0}, lengths, 4096, 3).size(), 3U);
+}
+
 TEST(MicroBatches, ALongWindowGoesAlone) {
   const std::vector<uint32_t> lengths = {10, 500, 10};
   const std::vector<uint32_t> batch = {0, 1, 2};

@@ -1,0 +1,85 @@
+// The whole way from text to answers, against the answers of the reference system.
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/thread_pool.h"
+#include "checkpoint/model_folder.h"
+#include "engine/cpu/cpu_engine.h"
+#include "predict/predictor.h"
+#include "shared_data.h"
+#include "squad/metrics.h"
+
+namespace bertrand {
+namespace {
+
+constexpr const char* kAnswers = "data/golden/minilm/predictions.json";
+
+/// Every question is asked where this is set; it takes some minutes.
+bool all_questions() { return std::getenv("BERTRAND_LONG_TESTS") != nullptr; }
+
+nlohmann::json read_json(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return nlohmann::json::parse(file);
+}
+
+Dataset questions_of_dev() {
+  Dataset dataset = Dataset::load(test::shared_folder() / "data/squad/dev-v1.1.json");
+  if (all_questions()) return dataset;
+  constexpr size_t kEvery = 100;  // so that each article has its part
+  std::vector<Example> some;
+  for (size_t i = 0; i < dataset.examples.size(); i += kEvery) {
+    some.push_back(dataset.examples[i]);
+  }
+  dataset.examples = std::move(some);
+  return dataset;
+}
+
+std::vector<Prediction> answers_to(const Dataset& dataset) {
+  const unsigned threads = available_threads();
+  const ModelFolder folder =
+      ModelFolder::open(test::shared_folder() / "models/minilm-squad-reference");
+  TokenizerOptions tokenizer_options;
+  tokenizer_options.behaviour = TokenizerOptions::Behaviour::reference;
+  const Tokenizer tokenizer(
+      std::make_shared<const Vocabulary>(Vocabulary::load(folder.vocabulary_path())),
+      tokenizer_options);
+  const auto engine = make_cpu_engine(folder.config(), {threads, Precision::fp32});
+  engine->load_parameters(folder.parameters(/*seed=*/0));
+  PredictOptions options;
+  options.threads = threads;
+  return predict(dataset, tokenizer, *engine, options);
+}
+
+TEST(GoldenPredictions, AreTheReferences) {
+  BERTRAND_NEEDS_SHARED(kAnswers);
+  const Dataset dataset = questions_of_dev();
+  const std::vector<Prediction> predictions = answers_to(dataset);
+  const auto expected = read_json(test::shared_folder() / kAnswers);
+  ASSERT_EQ(predictions.size(), dataset.examples.size());
+  size_t others = 0;
+  for (size_t i = 0; i < predictions.size(); ++i) {
+    const std::string& id = dataset.examples[i].id;
+    if (predictions[i].text == expected.at(id).get<std::string>()) continue;
+    ++others;
+    std::printf("%s: \"%s\" instead of \"%s\"\n", id.c_str(), predictions[i].text.c_str(),
+                expected.at(id).get<std::string>().c_str());
+  }
+  EXPECT_LE(others, predictions.size() / 1000);  // rounding may change one answer in a thousand
+  if (all_questions()) {
+    const Score score = evaluate(dataset, best_answers(dataset, predictions)).all;
+    const auto result = read_json(test::shared_folder() / "data/golden/minilm/result.json");
+    EXPECT_NEAR(score.f1, result.at("f1").get<double>(), 0.02);
+    EXPECT_NEAR(score.exact_match, result.at("exact_match").get<double>(), 0.05);
+  }
+}
+
+}  // namespace
+}  // namespace bertrand
