@@ -4,7 +4,10 @@
 #include <string>
 
 #include "base/error.h"
+#include "engine/cpu/flush_denormals.h"
 #include "engine/cpu/network.h"
+#include "engine/cpu/packed.h"
+#include "engine/cpu/products.h"
 
 namespace bertrand::cpu {
 namespace {
@@ -78,6 +81,13 @@ double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
   const PartialLayout partials(hidden(), wide());
   for (size_t index = depth(); index-- > 0;) {
     const bool is_last = index + 1 == depth();
+    const LayerLayout& at = layout_.layers[index];
+    std::vector<Weight> weights = {at.ffn, at.intermediate, at.output};
+    if (!is_last) {
+      const auto& above = layout_.layers[index + 1].qkv;
+      weights.insert(weights.end(), above.begin(), above.end());
+    }
+    transpose_weights(weights);
     for_each_block([&](const Block& block) {
       if (is_last) {
         start_backward(block);
@@ -91,17 +101,19 @@ double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
       reductions.push_back({partials.ends, 2 * hidden(), layout_.head_weight});
       reductions.push_back({partials.ends + 2 * hidden(), 2, layout_.head_bias});
     } else {
-      reductions.push_back({partials.qkv_bias, 3 * hidden(), layout_.layers[index + 1].qkv_bias});
+      reductions.push_back(
+          {partials.qkv_bias, 3 * hidden(), layout_.layers[index + 1].qkv.front().bias});
     }
     reduce(reductions, gradients);
     attend_backward(index);
     weight_gradients(index, gradients);
   }
+  transpose_weights(layout_.layers[0].qkv);
   for_each_block([&](const Block& block) {
     qkv_backward(/*index=*/0, block);
     embed_backward(block);
   });
-  reduce({{partials.qkv_bias, 3 * hidden(), layout_.layers[0].qkv_bias},
+  reduce({{partials.qkv_bias, 3 * hidden(), layout_.layers[0].qkv.front().bias},
           {partials.ends, hidden(), layout_.gamma},
           {partials.ends + hidden(), hidden(), layout_.beta},
           {partials.ends + 2 * hidden(), 2 * hidden(), layout_.segment_embeddings}},
@@ -182,12 +194,12 @@ void Network::ffn_backward(size_t index, const Block& block) {
                  gradients_.ffn.f32.row(row), sums + partials.ffn_bias);
   }
   Rows<float>& dwide = gradients_.intermediate.f32;
-  linear_backward(block, gradients_.ffn, at.ffn_weight, hidden(), wide(), dwide.row(block.begin),
+  linear_backward(block, gradients_.ffn, /*column=*/0, at.ffn, dwide.row(block.begin),
                   dwide.stride(), /*accumulate=*/false);
   gelu_backward(config_.hidden_act == Activation::gelu_tanh, block.rows(), wide(),
                 state.intermediate.row(block.begin), dwide.row(block.begin), dwide.stride(),
                 sums + partials.intermediate_bias);
-  linear_backward(block, gradients_.intermediate, at.intermediate_weight, wide(), hidden(),
+  linear_backward(block, gradients_.intermediate, /*column=*/0, at.intermediate,
                   dhidden.row(block.begin), dhidden.stride(), /*accumulate=*/true);
   for (size_t row = block.begin; row < block.end; ++row) {
     float* dy = dhidden.row(row);
@@ -197,7 +209,7 @@ void Network::ffn_backward(size_t index, const Block& block) {
     mask_and_sum(hidden(), dy, mask(dropout_[index].attention_output, row, block.worker),
                  gradients_.attention.f32.row(row), sums + partials.output_bias);
   }
-  linear_backward(block, gradients_.attention, at.output_weight, hidden(), hidden(),
+  linear_backward(block, gradients_.attention, /*column=*/0, at.output,
                   gradients_.context.row(block.begin), gradients_.context.stride(),
                   /*accumulate=*/false);
 }
@@ -220,9 +232,12 @@ void Network::attend_backward(size_t index) {
 /// Adds the part of the input's gradient that went through query, key and value.
 void Network::qkv_backward(size_t index, const Block& block) {
   Operand& dqkv = gradients_.qkv;
-  linear_backward(block, dqkv, layout_.layers[index].qkv_weight, 3 * hidden(), hidden(),
-                  gradients_.hidden.row(block.begin), gradients_.hidden.stride(),
-                  /*accumulate=*/true);
+  size_t column = 0;
+  for (const Weight& weight : layout_.layers[index].qkv) {
+    linear_backward(block, dqkv, column, weight, gradients_.hidden.row(block.begin),
+                    gradients_.hidden.stride(), /*accumulate=*/true);
+    column += weight.n;
+  }
   float* sums = partial(block) + PartialLayout(hidden(), wide()).qkv_bias;
   std::fill_n(sums, 3 * hidden(), 0.0F);
   for (size_t row = block.begin; row < block.end; ++row) {
@@ -230,41 +245,94 @@ void Network::qkv_backward(size_t index, const Block& block) {
   }
 }
 
-/// The four weights of a layer, in tiles of rows of about equal work. Each tile sums over all
-/// tokens in one product, so the result does not depend on the threads.
+/// The weights of a layer with what their gradients are made of, and those gradients in tiles of
+/// about equal work. Each tile sums over all tokens in one product, so the result does not depend
+/// on the threads.
 void Network::weight_gradients(size_t index, float* gradients) {
-  struct Tile {
-    const Operand* dout;
-    const Operand* in;
-    size_t weight, first, rows, k;
-  };
   const LayerLayout& at = layout_.layers[index];
   const Layer& state = layers_[index];
+  std::vector<WeightSource> sources;
+  size_t column = 0;
+  for (const Weight& weight : at.qkv) {
+    sources.push_back({&weight, &gradients_.qkv, column, &input(index)});
+    column += weight.n;
+  }
+  sources.push_back({&at.output, &gradients_.attention, 0, &state.context});
+  sources.push_back({&at.intermediate, &gradients_.intermediate, 0, &state.attended});
+  sources.push_back({&at.ffn, &gradients_.ffn, 0, &state.activated});
+  if (bf16_) {
+    weight_gradients_bf16(sources, gradients);
+  } else {
+    weight_gradients_f32(sources, gradients);
+  }
+}
+
+void Network::weight_gradients_f32(std::span<const WeightSource> sources, float* gradients) {
+  struct Tile {
+    const WeightSource* source;
+    size_t first_row, rows, first_panel, panels;
+  };
+  // The rows' share of the activations stays in the second-level cache; columns are enough to make
+  // up for packing it, and few enough that every thread has several tiles.
+  constexpr size_t kRows = kMostBlockRows;
+  constexpr size_t kTilesAThread = 8;
+  const size_t area = hidden() * (4 * hidden() + 2 * wide()) / (pool_.size() * kTilesAThread);
+  const size_t most_panels =
+      std::clamp(area / kRows, size_t{96}, size_t{384}) / layout_.panel_width;
+  std::vector<Tile> tiles;
+  for (const WeightSource& source : sources) {
+    const Weight& weight = *source.weight;
+    const size_t panels = (weight.n + layout_.panel_width - 1) / layout_.panel_width;
+    for (size_t row = 0; row < weight.k; row += kRows) {
+      for (size_t panel = 0; panel < panels; panel += most_panels) {
+        tiles.push_back({&source, row, std::min(kRows, weight.k - row), panel,
+                         std::min(most_panels, panels - panel)});
+      }
+    }
+  }
+  pool_.for_each(tiles.size(), [&](size_t task, unsigned worker) {
+    const FlushDenormals flush;
+    const Tile& tile = tiles[task];
+    const auto& [weight, dout, column, in] = *tile.source;
+    multiply(GradientProduct{tokens_, weight->k, weight->n, in->f32.row(0), in->f32.stride(),
+                             dout->f32.row(0) + column, dout->f32.stride(),
+                             gradients + weight->offset, tile.first_row, tile.rows,
+                             tile.first_panel, tile.panels, /*accumulate=*/true},
+             scratch_[worker].product.data());
+  });
+}
+
+void Network::weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients) {
+  struct Tile {
+    const WeightSource* source;
+    size_t first, rows;
+  };
   constexpr size_t kThreadsATile = 4;
+  constexpr size_t kLeast = 32;
   const size_t pieces = (pool_.size() + kThreadsATile - 1) / kThreadsATile;
   std::vector<Tile> tiles;
-  const auto cut = [&](const Operand& dout, const Operand& in, size_t weight, size_t n, size_t k) {
-    constexpr size_t kLeast = 32;
-    const size_t rows = std::max(kLeast, hidden() * hidden() / k / pieces);
-    for (size_t first = 0; first < n; first += rows) {
-      tiles.push_back({&dout, &in, weight, first, std::min(rows, n - first), k});
+  for (const WeightSource& source : sources) {
+    const Weight& weight = *source.weight;
+    const size_t rows = std::max(kLeast, hidden() * hidden() / weight.k / pieces);
+    for (size_t first = 0; first < weight.n; first += rows) {
+      tiles.push_back({&source, first, std::min(rows, weight.n - first)});
     }
-  };
-  cut(gradients_.qkv, input(index), at.qkv_weight, 3 * hidden(), hidden());
-  cut(gradients_.attention, state.context, at.output_weight, hidden(), hidden());
-  cut(gradients_.intermediate, state.attended, at.intermediate_weight, wide(), hidden());
-  cut(gradients_.ffn, state.activated, at.ffn_weight, hidden(), wide());
-  if (bf16_) {
-    // qkv_backward, which rounds this one, comes after.
-    for_each_block([&](const Block& block) {
-      for (size_t row = block.begin; row < block.end; ++row) {
-        to_bf16(3 * hidden(), gradients_.qkv.f32.row(row), gradients_.qkv.bf16.row(row));
-      }
-    });
   }
+  // qkv_backward, which rounds this one, comes after.
+  for_each_block([&](const Block& block) {
+    for (size_t row = block.begin; row < block.end; ++row) {
+      to_bf16(3 * hidden(), gradients_.qkv.f32.row(row), gradients_.qkv.bf16.row(row));
+    }
+  });
   pool_.for_each(tiles.size(), [&](size_t task, unsigned) {
     const Tile& tile = tiles[task];
-    weight_gradient(*tile.dout, *tile.in, tile.weight, tile.first, tile.rows, tile.k, gradients);
+    const auto& [weight, dout, column, in] = *tile.source;
+    ProductShape shape{tile.rows, weight->k, tokens_};
+    shape.transpose_a = true;
+    shape.accumulate = true;
+    multiply(shape, MatrixBf16{dout->bf16.row(0) + column + tile.first, dout->bf16.stride()},
+             MatrixBf16{in->bf16.row(0), in->bf16.stride()},
+             gradients + weight->offset + tile.first * weight->k, weight->k);
   });
 }
 
@@ -311,11 +379,11 @@ std::vector<Network::Reduction> Network::layer_reductions(size_t index) const {
   const PartialLayout partials(hidden(), wide());
   return {{partials.gamma, hidden(), at.gamma},
           {partials.beta, hidden(), at.beta},
-          {partials.ffn_bias, hidden(), at.ffn_bias},
+          {partials.ffn_bias, hidden(), at.ffn.bias},
           {partials.attention_gamma, hidden(), at.attention_gamma},
           {partials.attention_beta, hidden(), at.attention_beta},
-          {partials.output_bias, hidden(), at.output_bias},
-          {partials.intermediate_bias, wide(), at.intermediate_bias}};
+          {partials.output_bias, hidden(), at.output.bias},
+          {partials.intermediate_bias, wide(), at.intermediate.bias}};
 }
 
 void Network::reduce(const std::vector<Reduction>& reductions, float* gradients) {

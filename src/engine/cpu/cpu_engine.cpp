@@ -9,6 +9,7 @@
 #include "engine/cpu/layout.h"
 #include "engine/cpu/network.h"
 #include "engine/cpu/optimizer.h"
+#include "engine/cpu/packed.h"
 #include "engine/cpu/products.h"
 
 namespace bertrand {
@@ -23,7 +24,8 @@ class CpuEngine final : public CpuEngineWithStates {
  public:
   CpuEngine(const BertConfig& config, const CpuOptions& options)
       : config_(config),
-        layout_(config_),
+        // The products of bf16 read plain rows: panels of one column.
+        layout_(config_, options.precision == Precision::bf16 ? 1 : cpu::panel_width()),
         pool_(options.threads),
         network_(config_, layout_, options.precision, pool_) {
     parameters_.reserve_zeroed(layout_.size);
@@ -90,15 +92,21 @@ class CpuEngine final : public CpuEngineWithStates {
     }
   }
   void read_into(float* array, const ParameterReader& read) {
+    std::vector<float> values;
     for (size_t i = 0; i < layout_.parameters.size(); ++i) {
       const ParameterInfo& info = layout_.parameters[i];
-      read(info, {array + layout_.offsets[i], static_cast<size_t>(info.size())});
+      values.resize(static_cast<size_t>(info.size()));
+      read(info, values);
+      layout_.load(i, values, array);
     }
   }
   void write_from(const float* array, const ParameterWriter& write) const {
+    std::vector<float> values;
     for (size_t i = 0; i < layout_.parameters.size(); ++i) {
       const ParameterInfo& info = layout_.parameters[i];
-      write(info, {array + layout_.offsets[i], static_cast<size_t>(info.size())});
+      values.resize(static_cast<size_t>(info.size()));
+      layout_.store(i, array, values);
+      write(info, values);
     }
   }
 

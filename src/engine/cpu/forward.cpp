@@ -70,10 +70,15 @@ void Network::embed(const Block& block) {
 void Network::project_qkv(size_t index, const Block& block) {
   const LayerLayout& at = layout_.layers[index];
   Rows<float>& qkv = layer(index).qkv;
-  linear(block, input(index), at.qkv_weight, 3 * hidden(), hidden(), qkv.row(block.begin),
-         qkv.stride());
-  add_bias(block.rows(), 3 * hidden(), parameters_ + at.qkv_bias, qkv.row(block.begin),
-           qkv.stride());
+  size_t column = 0;
+  for (const Weight& weight : at.qkv) {
+    float* out = qkv.row(block.begin) + column;
+    linear(block, input(index), weight, out, qkv.stride());
+    if (const float* bias = bias_still_to_add(weight)) {
+      add_bias(block.rows(), weight.n, bias, out, qkv.stride());
+    }
+    column += weight.n;
+  }
 }
 
 void Network::attend(size_t index) {
@@ -94,11 +99,10 @@ void Network::after_attention(size_t index, const Block& block) {
   const auto epsilon = static_cast<float>(config_.layer_norm_eps);
   Layer& state = layer(index);
   Rows<float>& attended = state.attended.f32;
-  linear(block, state.context, at.output_weight, hidden(), hidden(), attended.row(block.begin),
-         attended.stride());
+  linear(block, state.context, at.output, attended.row(block.begin), attended.stride());
   for (size_t row = block.begin; row < block.end; ++row) {
     float* y = attended.row(row);
-    const float rstd = layer_norm(hidden(), y, parameters_ + at.output_bias,
+    const float rstd = layer_norm(hidden(), y, bias_still_to_add(at.output),
                                   mask(dropout_[index].attention_output, row, block.worker),
                                   input(index).f32.row(row), parameters_ + at.attention_gamma,
                                   parameters_ + at.attention_beta, epsilon,
@@ -109,17 +113,16 @@ void Network::after_attention(size_t index, const Block& block) {
   }
   Rows<float>& activated = state.activated.f32;
   Rows<float>& intermediate = training_ ? state.intermediate : activated;
-  linear(block, state.attended, at.intermediate_weight, wide(), hidden(),
-         intermediate.row(block.begin), intermediate.stride());
+  linear(block, state.attended, at.intermediate, intermediate.row(block.begin),
+         intermediate.stride());
   bias_gelu(config_.hidden_act == Activation::gelu_tanh, block.rows(), wide(),
-            parameters_ + at.intermediate_bias, intermediate.row(block.begin),
+            bias_still_to_add(at.intermediate), intermediate.row(block.begin),
             activated.row(block.begin), activated.stride());
   Rows<float>& result = output(index).f32;
-  linear(block, state.activated, at.ffn_weight, hidden(), wide(), result.row(block.begin),
-         result.stride());
+  linear(block, state.activated, at.ffn, result.row(block.begin), result.stride());
   for (size_t row = block.begin; row < block.end; ++row) {
     float* y = result.row(row);
-    const float rstd = layer_norm(hidden(), y, parameters_ + at.ffn_bias,
+    const float rstd = layer_norm(hidden(), y, bias_still_to_add(at.ffn),
                                   mask(dropout_[index].output, row, block.worker),
                                   attended.row(row), parameters_ + at.gamma, parameters_ + at.beta,
                                   epsilon, training_ ? state.normalized.row(row) : y, y);

@@ -29,7 +29,7 @@ void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t
 /// x += bias, every row.
 void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride);
 
-/// x += bias; y = GELU(x), by erf or tanh. y may be x, which is then lost.
+/// x += bias (null: 0); y = GELU(x), by erf or tanh. y may be x, which is then lost.
 void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
                size_t stride);
 

@@ -88,8 +88,11 @@ void BiasGelu(bool tanh_form, size_t rows, size_t columns, const float* bias, fl
     float* in = x + row * stride;
     float* out = y + row * stride;
     for_vectors(columns, [&](auto d, size_t i) {
-      const auto value = hn::Add(hn::LoadU(d, in + i), hn::LoadU(d, bias + i));
-      hn::StoreU(value, d, in + i);  // before y, which may be x
+      auto value = hn::LoadU(d, in + i);
+      if (bias != nullptr) {
+        value = hn::Add(value, hn::LoadU(d, bias + i));
+        hn::StoreU(value, d, in + i);  // before y, which may be x
+      }
       hn::StoreU(gelu(d, value, tanh_form), d, out + i);
     });
   }

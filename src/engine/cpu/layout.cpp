@@ -1,11 +1,16 @@
 #include "engine/cpu/layout.h"
 
+#include <algorithm>
 #include <array>
+
+#include "engine/cpu/packed.h"
 
 namespace bertrand::cpu {
 namespace {
 
 constexpr size_t kAlignment = 16;  // floats, a cache line
+constexpr size_t kEmbeddings = 5;  // parameters before the first layer
+constexpr size_t kOfALayer = 16;   // parameters
 
 /// Gives out places in the array, in any order of the parameters.
 class Placer {
@@ -21,11 +26,18 @@ class Placer {
     layout_.size = begin;
     for (const size_t index : indices) {
       layout_.offsets[index] = layout_.size;
-      layout_.size += static_cast<size_t>(layout_.parameters[index].size());
+      layout_.size += layout_.sizes[index];
     }
     return begin;
   }
   size_t place(size_t index) { return place(std::array{index}); }
+
+  /// A weight and, the next parameter, its bias.
+  Weight place_weight(size_t index) {
+    const auto& shape = layout_.parameters[index].shape;
+    const size_t offset = place(index);
+    return {offset, place(index + 1), static_cast<size_t>(shape[0]), static_cast<size_t>(shape[1])};
+  }
 
  private:
   Layout& layout_;
@@ -33,30 +45,80 @@ class Placer {
 
 }  // namespace
 
-Layout::Layout(const BertConfig& config) : parameters(bert_parameters(config)) {
+Layout::Layout(const BertConfig& config, size_t width)
+    : parameters(bert_parameters(config)), panel_width(width) {
+  for (size_t index = 0; index < parameters.size(); ++index) {
+    const ParameterInfo& info = parameters[index];
+    sizes.push_back(in_panels(index) ? panels_size(static_cast<size_t>(info.shape[1]),
+                                                   static_cast<size_t>(info.shape[0]), width)
+                                     : static_cast<size_t>(info.size()));
+  }
   Placer placer(*this);
   word_embeddings = placer.place(0);
   position_embeddings = placer.place(1);
   segment_embeddings = placer.place(2);
   gamma = placer.place(3);
   beta = placer.place(4);
-  size_t next = 5;
+  size_t next = kEmbeddings;
+  const auto hidden = static_cast<size_t>(config.hidden_size);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    // Weight and bias alternate in the list: query, key, value, then one at a time.
     LayerLayout& at = layers.emplace_back();
-    at.qkv_weight = placer.place(std::array{next, next + 2, next + 4});
-    at.qkv_bias = placer.place(std::array{next + 1, next + 3, next + 5});
-    next += 6;
-    for (size_t LayerLayout::*place :
-         {&LayerLayout::output_weight, &LayerLayout::output_bias, &LayerLayout::attention_gamma,
-          &LayerLayout::attention_beta, &LayerLayout::intermediate_weight,
-          &LayerLayout::intermediate_bias, &LayerLayout::ffn_weight, &LayerLayout::ffn_bias,
-          &LayerLayout::gamma, &LayerLayout::beta}) {
-      at.*place = placer.place(next++);
+    // Weight and bias alternate in the list: query, key, value, then one at a time.
+    const size_t weights = placer.place(std::array{next, next + 2, next + 4});
+    const size_t biases = placer.place(std::array{next + 1, next + 3, next + 5});
+    if (hidden % width == 0) {
+      at.qkv = {{weights, biases, 3 * hidden, hidden}};
+    } else {
+      for (size_t i = 0; i < 3; ++i) {
+        at.qkv.push_back({weights + i * sizes[next], biases + i * hidden, hidden, hidden});
+      }
+    }
+    at.output = placer.place_weight(next + 6);
+    at.attention_gamma = placer.place(next + 8);
+    at.attention_beta = placer.place(next + 9);
+    at.intermediate = placer.place_weight(next + 10);
+    at.ffn = placer.place_weight(next + 12);
+    at.gamma = placer.place(next + 14);
+    at.beta = placer.place(next + 15);
+    next += kOfALayer;
+    transposed_size = 0;
+    const auto place_transposed = [&](Weight& weight) {
+      weight.transposed = transposed_size;
+      transposed_size += panels_size(weight.n, weight.k, width);
+    };
+    std::for_each(at.qkv.begin(), at.qkv.end(), place_transposed);
+    for (Weight* weight : {&at.output, &at.intermediate, &at.ffn}) {
+      place_transposed(*weight);
     }
   }
   head_weight = placer.place(next);
   head_bias = placer.place(next + 1);
+}
+
+/// The matrices of a layer are; embeddings are looked up and the head is two dot products.
+bool Layout::in_panels(size_t index) const {
+  return index >= kEmbeddings && index + 2 < parameters.size() &&
+         parameters[index].shape.size() == 2;
+}
+
+void Layout::load(size_t index, std::span<const float> values, float* array) const {
+  const auto& shape = parameters[index].shape;
+  if (in_panels(index)) {
+    pack_panels(static_cast<size_t>(shape[1]), static_cast<size_t>(shape[0]), panel_width,
+                values.data(), array + offsets[index]);
+  } else {
+    std::copy(values.begin(), values.end(), array + offsets[index]);
+  }
+}
+
+void Layout::store(size_t index, const float* array, std::span<float> values) const {
+  const auto& shape = parameters[index].shape;
+  if (in_panels(index)) {
+    unpack_panels(static_cast<size_t>(shape[1]), static_cast<size_t>(shape[0]), panel_width,
+                  array + offsets[index], values.data());
+  } else {
+    std::copy_n(array + offsets[index], values.size(), values.begin());
+  }
 }
 
 }  // namespace bertrand::cpu

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "model/config.h"
@@ -8,28 +9,47 @@
 
 namespace bertrand::cpu {
 
-/// Where each tensor of a layer begins. Query, key and value stand one after the other, so that
-/// they are one matrix [3 * hidden, hidden] and one bias [3 * hidden].
+/// The weight [n, k] of one matrix product, y [T, n] = x [T, k] W^T + bias, in panels (packed.h).
+struct Weight {
+  size_t offset, bias;
+  size_t n, k;
+  size_t transposed = 0;  ///< where its transposed panels begin among those of its layer
+};
+
+/// Where each tensor of a layer begins. Query, key and value are one weight [3 * hidden, hidden]
+/// where panels can follow one another without a gap, else three.
 struct LayerLayout {
-  size_t qkv_weight, qkv_bias;
-  size_t output_weight, output_bias;  ///< of attention
+  std::vector<Weight> qkv;
+  Weight output;  ///< of attention
   size_t attention_gamma, attention_beta;
-  size_t intermediate_weight, intermediate_bias;
-  size_t ffn_weight, ffn_bias;
+  Weight intermediate, ffn;
   size_t gamma, beta;
 };
 
 /// All parameters in one array of floats; gradients and moments are arrays of the same layout.
-struct Layout {
-  explicit Layout(const BertConfig& config);
+/// The weights of products lie in panels of `panel_width` columns, filled up with zeros, which stay
+/// zero: their gradients are.
+class Layout {
+ public:
+  Layout(const BertConfig& config, size_t panel_width);
+
+  /// parameters[index] from and to its place in `array`, row-major outside.
+  void load(size_t index, std::span<const float> values, float* array) const;
+  void store(size_t index, const float* array, std::span<float> values) const;
 
   std::vector<ParameterInfo> parameters;
   std::vector<size_t> offsets;  ///< of parameters[i]
+  std::vector<size_t> sizes;    ///< of parameters[i] with what fills up its panels
+  size_t panel_width;
   size_t word_embeddings = 0, position_embeddings = 0, segment_embeddings = 0;
   size_t gamma = 0, beta = 0;  ///< of the embeddings' LayerNorm
   std::vector<LayerLayout> layers;
   size_t head_weight = 0, head_bias = 0;
   size_t size = 0;
+  size_t transposed_size = 0;  ///< of the weights of a layer, transposed
+
+ private:
+  bool in_panels(size_t index) const;
 };
 
 }  // namespace bertrand::cpu

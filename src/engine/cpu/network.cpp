@@ -4,44 +4,20 @@
 #include <numeric>
 #include <string>
 
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
-
 #include "base/error.h"
+#include "engine/cpu/flush_denormals.h"
+#include "engine/cpu/packed.h"
 #include "engine/cpu/products.h"
 
 namespace bertrand::cpu {
 namespace {
 
-/// Denormal numbers cost a hundred times the normal ones and mean nothing here: they count as 0
-/// while this lives, and the caller's setting comes back after.
-class FlushDenormals {
- public:
-#if defined(__SSE__)
-  FlushDenormals() : before_(_mm_getcsr()) {
-    constexpr unsigned kFlushToZero = 0x8000;
-    constexpr unsigned kDenormalsAreZero = 0x0040;
-    _mm_setcsr(before_ | kFlushToZero | kDenormalsAreZero);
-  }
-  ~FlushDenormals() { _mm_setcsr(before_); }
-#else
-  FlushDenormals() = default;
-#endif
-  FlushDenormals(const FlushDenormals&) = delete;
-  FlushDenormals& operator=(const FlushDenormals&) = delete;
-
- private:
-  [[maybe_unused]] unsigned before_ = 0;
-};
-
-/// Few enough rows that every thread has several blocks, enough to keep the products at full rate.
+/// Each thread gets equally many blocks, in whole strips.
 size_t rows_of_a_block(size_t tokens, unsigned threads) {
-  constexpr size_t kMost = 128;
-  constexpr size_t kLeast = 32;
-  constexpr size_t kBlocksAThread = 4;
-  const size_t wanted = threads == 1 ? kMost : tokens / (threads * kBlocksAThread);
-  return std::clamp(wanted, kLeast, kMost);
+  const size_t rounds = (tokens + threads * kMostBlockRows - 1) / (threads * kMostBlockRows);
+  const size_t blocks = rounds * threads;
+  const size_t strip = strip_height();
+  return (tokens + blocks * strip - 1) / (blocks * strip) * strip;
 }
 
 /// Places dropout is applied at; part of the key of its random numbers.
@@ -107,6 +83,7 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
   logits_.start.resize(tokens_);
   logits_.end.resize(tokens_);
   for (WorkerScratch& scratch : scratch_) {
+    scratch.product.reserve(product_scratch(kMostBlockRows));
     scratch.mask.reserve((hidden() + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup);
   }
 
@@ -148,7 +125,7 @@ void Network::round_weights() {
   bf16_weights_.reserve(layout_.size);
   constexpr size_t kPiece = 1 << 16;
   // Embeddings come first and are looked up, not multiplied.
-  const size_t begin = layout_.layers.front().qkv_weight;
+  const size_t begin = layout_.layers.front().qkv.front().offset;
   const size_t pieces = (layout_.size - begin + kPiece - 1) / kPiece;
   pool_.for_each(pieces, [&](size_t piece, unsigned) {
     const size_t first = begin + piece * kPiece;
@@ -184,51 +161,64 @@ void Network::for_each_head(
   });
 }
 
-void Network::linear(const Block& block, Operand& in, size_t weight, size_t n, size_t k, float* out,
+void Network::linear(const Block& block, Operand& in, const Weight& weight, float* out,
                      size_t out_stride) {
-  ProductShape shape{block.rows(), n, k};
-  shape.transpose_b = true;
   if (bf16_) {
     for (size_t row = block.begin; row < block.end; ++row) {
-      to_bf16(k, in.f32.row(row), in.bf16.row(row));
+      to_bf16(weight.k, in.f32.row(row), in.bf16.row(row));
     }
+    ProductShape shape{block.rows(), weight.n, weight.k};
+    shape.transpose_b = true;
     multiply(shape, MatrixBf16{in.bf16.row(block.begin), in.bf16.stride()},
-             MatrixBf16{bf16_weights_.data() + weight, k}, out, out_stride);
+             MatrixBf16{bf16_weights_.data() + weight.offset, weight.k}, out, out_stride);
   } else {
-    multiply(shape, MatrixF32{in.f32.row(block.begin), in.f32.stride()},
-             MatrixF32{parameters_ + weight, k}, out, out_stride);
+    multiply(PackedProduct{block.rows(), weight.n, weight.k, in.f32.row(block.begin),
+                           in.f32.stride(), parameters_ + weight.offset, parameters_ + weight.bias,
+                           out, out_stride, /*accumulate=*/false},
+             scratch_[block.worker].product.data());
   }
 }
 
-void Network::linear_backward(const Block& block, Operand& dout, size_t weight, size_t n, size_t k,
-                              float* din, size_t din_stride, bool accumulate) {
-  ProductShape shape{block.rows(), k, n};
-  shape.accumulate = accumulate;
+void Network::linear_backward(const Block& block, Operand& dout, size_t column,
+                              const Weight& weight, float* din, size_t din_stride,
+                              bool accumulate) {
   if (bf16_) {
     for (size_t row = block.begin; row < block.end; ++row) {
-      to_bf16(n, dout.f32.row(row), dout.bf16.row(row));
+      to_bf16(weight.n, dout.f32.row(row) + column, dout.bf16.row(row) + column);
     }
-    multiply(shape, MatrixBf16{dout.bf16.row(block.begin), dout.bf16.stride()},
-             MatrixBf16{bf16_weights_.data() + weight, k}, din, din_stride);
+    ProductShape shape{block.rows(), weight.k, weight.n};
+    shape.accumulate = accumulate;
+    multiply(shape, MatrixBf16{dout.bf16.row(block.begin) + column, dout.bf16.stride()},
+             MatrixBf16{bf16_weights_.data() + weight.offset, weight.k}, din, din_stride);
   } else {
-    multiply(shape, MatrixF32{dout.f32.row(block.begin), dout.f32.stride()},
-             MatrixF32{parameters_ + weight, k}, din, din_stride);
+    multiply(PackedProduct{block.rows(), weight.k, weight.n, dout.f32.row(block.begin) + column,
+                           dout.f32.stride(), transposed_.data() + weight.transposed,
+                           /*bias=*/nullptr, din, din_stride, accumulate},
+             scratch_[block.worker].product.data());
   }
 }
 
-void Network::weight_gradient(const Operand& dout, const Operand& in, size_t weight, size_t first,
-                              size_t rows, size_t k, float* gradients) const {
-  ProductShape shape{rows, k, tokens_};
-  shape.transpose_a = true;
-  shape.accumulate = true;
-  float* target = gradients + weight + first * k;
+void Network::transpose_weights(std::span<const Weight> weights) {
   if (bf16_) {
-    multiply(shape, MatrixBf16{dout.bf16.row(0) + first, dout.bf16.stride()},
-             MatrixBf16{in.bf16.row(0), in.bf16.stride()}, target, k);
-  } else {
-    multiply(shape, MatrixF32{dout.f32.row(0) + first, dout.f32.stride()},
-             MatrixF32{in.f32.row(0), in.f32.stride()}, target, k);
+    return;  // oneDNN takes them either way round
   }
+  transposed_.reserve(layout_.transposed_size);
+  struct Piece {
+    const Weight* weight;
+    size_t first_row;
+  };
+  const size_t rows = layout_.panel_width;
+  std::vector<Piece> pieces;
+  for (const Weight& weight : weights) {
+    for (size_t row = 0; row < weight.k; row += rows) {
+      pieces.push_back({&weight, row});
+    }
+  }
+  pool_.for_each(pieces.size(), [&](size_t index, unsigned) {
+    const auto& [weight, row] = pieces[index];
+    transpose_panels(weight->k, weight->n, layout_.panel_width, parameters_ + weight->offset, row,
+                     std::min(rows, weight->k - row), transposed_.data() + weight->transposed);
+  });
 }
 
 const float* Network::mask(const DropoutKey& key, size_t row, unsigned worker) {

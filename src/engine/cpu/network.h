@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -15,6 +16,10 @@
 #include "model/packing.h"
 
 namespace bertrand::cpu {
+
+/// Rows of a block at most: enough to keep the products at full rate, few enough that their
+/// operands stay in a second-level cache of 512 KB.
+inline constexpr size_t kMostBlockRows = 192;
 
 /// A run of tokens that one thread takes through all steps that need no other token.
 struct Block {
@@ -79,6 +84,14 @@ class Network {
     size_t begin, columns, target;
   };
 
+  /// What the gradient of a weight is made of: columns of dout from `column` on, and the input.
+  struct WeightSource {
+    const Weight* weight;
+    const Operand* dout;
+    size_t column;
+    const Operand* in;
+  };
+
   /// The dropout keys of one training step; without dropout all thresholds are 0.
   struct LayerDropout {
     DropoutKey attention, attention_output, output;
@@ -86,6 +99,7 @@ class Network {
 
   struct WorkerScratch {
     AttentionScratch attention;
+    Aligned<float> product;
     Aligned<float> mask;  ///< of one row
   };
 
@@ -103,15 +117,16 @@ class Network {
   void for_each_head(const std::function<void(const AttentionHead& head, size_t first_token,
                                               AttentionScratch& scratch)>& body,
                      size_t layer);
-  /// out [rows, n] = in [rows, k] W^T, W [n, k] at `weight`.
-  void linear(const Block& block, Operand& in, size_t weight, size_t n, size_t k, float* out,
-              size_t out_stride);
-  /// din [rows, k] = dout [rows, n] W, or += with accumulate.
-  void linear_backward(const Block& block, Operand& dout, size_t weight, size_t n, size_t k,
+  /// out [rows, n] = in [rows, k] W^T + bias; bf16 leaves the bias to the step that follows.
+  void linear(const Block& block, Operand& in, const Weight& weight, float* out, size_t out_stride);
+  /// din [rows, k] = dout [rows, n] W, or += with accumulate; columns of dout from `column` on.
+  void linear_backward(const Block& block, Operand& dout, size_t column, const Weight& weight,
                        float* din, size_t din_stride, bool accumulate);
-  /// dW rows [first, first + rows) += dout^T in, over all tokens.
-  void weight_gradient(const Operand& dout, const Operand& in, size_t weight, size_t first,
-                       size_t rows, size_t k, float* gradients) const;
+  const float* bias_still_to_add(const Weight& weight) const {
+    return bf16_ ? parameters_ + weight.bias : nullptr;
+  }
+  /// Turns the weights of a layer round for linear_backward.
+  void transpose_weights(std::span<const Weight> weights);
   const float* mask(const DropoutKey& key, size_t row, unsigned worker);
   Layer& layer(size_t index) { return layers_[training_ ? index : 0]; }
   Operand& input(size_t index) {
@@ -134,6 +149,8 @@ class Network {
   void ffn_backward(size_t index, const Block& block);
   void attend_backward(size_t index);
   void weight_gradients(size_t index, float* gradients);
+  void weight_gradients_f32(std::span<const WeightSource> sources, float* gradients);
+  void weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients);
   void qkv_backward(size_t index, const Block& block);
   void embed_backward(const Block& block);
   void gather_embeddings(const PackedBatch& batch, float* gradients);
@@ -158,6 +175,7 @@ class Network {
   DropoutKey embedding_dropout_;
   std::vector<LayerDropout> dropout_;
 
+  Aligned<float> transposed_;  // weights of one layer, for backward
   Aligned<uint16_t> bf16_weights_;
   bool bf16_weights_fresh_ = false;
   Operand embedded_;                  // [T, H]

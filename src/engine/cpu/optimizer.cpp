@@ -11,7 +11,7 @@ namespace bertrand::cpu {
 Optimizer::Optimizer(const Layout& layout, ThreadPool& pool) : layout_(layout), pool_(pool) {
   constexpr size_t kPiece = 1 << 16;
   for (size_t parameter = 0; parameter < layout.parameters.size(); ++parameter) {
-    const auto size = static_cast<size_t>(layout.parameters[parameter].size());
+    const size_t size = layout.sizes[parameter];
     for (size_t begin = 0; begin < size; begin += kPiece) {
       pieces_.push_back(
           {parameter, layout.offsets[parameter] + begin, std::min(kPiece, size - begin)});

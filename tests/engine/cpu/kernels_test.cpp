@@ -10,6 +10,7 @@
 #include <hwy/targets.h>
 
 #include "base/random.h"
+#include "instruction_sets.h"
 #include "oracle.h"
 
 namespace bertrand::test {
@@ -21,14 +22,6 @@ class Kernels : public testing::TestWithParam<int64_t> {
   void SetUp() override { hwy::SetSupportedTargetsForTest(GetParam()); }
   void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
 };
-
-std::vector<int64_t> instruction_sets() {
-  std::vector<int64_t> sets;
-  for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
-    sets.push_back(left & -left);
-  }
-  return sets;
-}
 
 INSTANTIATE_TEST_SUITE_P(All, Kernels, testing::ValuesIn(instruction_sets()),
                          [](const auto& set) { return std::string(hwy::TargetName(set.param)); });

@@ -1,0 +1,370 @@
+#include <algorithm>
+
+#include "engine/cpu/packed.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/cpu/kernels_packed.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "engine/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bertrand::cpu::HWY_NAMESPACE {
+
+using Tag = hn::CappedTag<float, 16>;
+
+// A tile of C stays in registers while the inner loop runs over k: of 32 registers 12 x 2 vectors,
+// of 16 registers 6 x 2, and the rest for B and one value of A.
+constexpr size_t kVectors = 2;
+#if HWY_TARGET <= HWY_AVX3
+constexpr size_t kStrip = 12;
+#else
+constexpr size_t kStrip = 6;
+#endif
+
+// Rows of k at a time: a panel of B this deep takes half of a first-level cache of 32 KB.
+constexpr size_t kDepth = 256;
+
+// Panels of B that are packed together, so that a row's cache lines next to one another are read at
+// once.
+constexpr size_t kGroup = 4;
+
+/// From one strip of A to the next: a line more than it holds, so that strips written side by side
+/// do not fall into the same few sets of the cache.
+constexpr size_t strip_size(size_t depth) { return depth * kStrip + 16; }
+
+HWY_INLINE size_t width() { return kVectors * hn::Lanes(Tag()); }
+
+/// sums += a b^T: one step of k.
+template <class V>
+HWY_INLINE void add_outer_product(V (&sums)[kStrip][kVectors], const float* HWY_RESTRICT a,
+                                  const float* HWY_RESTRICT b) {
+  const Tag d;
+  V vectors[kVectors];
+  for (size_t j = 0; j < kVectors; ++j) {
+    vectors[j] = hn::Load(d, b + j * hn::Lanes(d));
+  }
+  for (size_t i = 0; i < kStrip; ++i) {
+    const V factor = hn::Set(d, a[i]);
+    for (size_t j = 0; j < kVectors; ++j) {
+      sums[i][j] = hn::MulAdd(factor, vectors[j], sums[i][j]);
+    }
+  }
+}
+
+/// What a tile begins with.
+enum class Begin { zero, bias, c };
+
+/// C (a strip of rows, one panel of columns) = begin + A B over `depth`. A is [depth, kStrip], B
+/// [depth, width].
+template <Begin kBegin>
+HWY_INLINE void tile(size_t depth, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
+                     const float* bias, float* HWY_RESTRICT c, size_t c_stride) {
+  const Tag d;
+  using V = hn::Vec<Tag>;
+  const size_t lanes = hn::Lanes(d);
+  V sums[kStrip][kVectors];
+  for (size_t i = 0; i < kStrip; ++i) {
+    for (size_t j = 0; j < kVectors; ++j) {
+      if constexpr (kBegin == Begin::c) {
+        sums[i][j] = hn::LoadU(d, c + i * c_stride + j * lanes);
+      } else if constexpr (kBegin == Begin::bias) {
+        sums[i][j] = hn::LoadU(d, bias + j * lanes);
+      } else {
+        sums[i][j] = hn::Zero(d);
+      }
+    }
+  }
+  for (size_t p = 0; p < depth; ++p) {
+    add_outer_product(sums, a + p * kStrip, b + p * kVectors * lanes);
+  }
+  for (size_t i = 0; i < kStrip; ++i) {
+    for (size_t j = 0; j < kVectors; ++j) {
+      hn::StoreU(sums[i][j], d, c + i * c_stride + j * lanes);
+    }
+  }
+}
+
+/// The same where C has fewer rows or columns than a tile: by way of a whole one.
+template <Begin kBegin>
+void edge_tile(size_t depth, const float* a, const float* b, const float* bias, float* c,
+               size_t c_stride, size_t rows, size_t columns) {
+  constexpr size_t kMostColumns = kVectors * 16;
+  HWY_ALIGN float whole[kStrip * kMostColumns] = {};
+  HWY_ALIGN float whole_bias[kMostColumns] = {};
+  if constexpr (kBegin == Begin::c) {
+    for (size_t row = 0; row < rows; ++row) {
+      std::copy_n(c + row * c_stride, columns, whole + row * kMostColumns);
+    }
+  }
+  if constexpr (kBegin == Begin::bias) {
+    std::copy_n(bias, columns, whole_bias);
+  }
+  tile<kBegin>(depth, a, b, whole_bias, whole, kMostColumns);
+  for (size_t row = 0; row < rows; ++row) {
+    std::copy_n(whole + row * kMostColumns, columns, c + row * c_stride);
+  }
+}
+
+/// What is needed next is fetched into the second-level cache a few lines a tile, because waiting
+/// for it at once would cost as much as computing with it.
+class Fetcher {
+ public:
+  Fetcher() = default;
+  /// The first `columns` floats of `rows` rows, over the time of `tiles` tiles.
+  Fetcher(const float* rows_begin, size_t rows, size_t columns, size_t stride, size_t tiles)
+      : row_(rows_begin),
+        rows_(rows),
+        columns_(columns),
+        stride_(stride),
+        a_tile_((rows * ((columns + kLine - 1) / kLine) + tiles - 1) / tiles) {}
+
+  HWY_INLINE void a_tile_more() {
+    for (size_t line = 0; line < a_tile_ && rows_ > 0; ++line) {
+      __builtin_prefetch(row_ + column_, /*for write=*/0, /*second-level cache=*/2);
+      column_ += kLine;
+      if (column_ >= columns_) {
+        column_ = 0;
+        row_ += stride_;
+        --rows_;
+      }
+    }
+  }
+
+ private:
+  static constexpr size_t kLine = 16;
+
+  const float* row_ = nullptr;
+  size_t rows_ = 0, columns_ = 0, stride_ = 0, a_tile_ = 0, column_ = 0;
+};
+
+size_t strips_of(size_t rows) { return (rows + kStrip - 1) / kStrip; }
+
+/// One panel of C, all rows: A in strips.
+template <Begin kBegin>
+void panel(size_t rows, size_t columns, size_t depth, const float* a, const float* b,
+           const float* bias, float* c, size_t c_stride, Fetcher& next_b, Fetcher& next_a) {
+  for (size_t strip = 0; strip < strips_of(rows); ++strip) {
+    next_b.a_tile_more();
+    next_a.a_tile_more();
+    const size_t row = strip * kStrip;
+    float* target = c + row * c_stride;
+    const float* strip_of_a = a + strip * strip_size(depth);
+    if (row + kStrip <= rows && columns == width()) {
+      for (size_t i = 0; i < kStrip; ++i) {
+        __builtin_prefetch(target + (kStrip + i) * c_stride, /*for write=*/1);
+      }
+      tile<kBegin>(depth, strip_of_a, b, bias, target, c_stride);
+    } else {
+      edge_tile<kBegin>(depth, strip_of_a, b, bias, target, c_stride, std::min(kStrip, rows - row),
+                        columns);
+    }
+  }
+}
+
+/// Rows [rows, depth] of A into strips [depth, kStrip], the last one filled up with zeros.
+void pack_rows(size_t rows, size_t depth, const float* a, size_t stride, float* strips) {
+  size_t row = 0;
+  for (; row + kStrip <= rows; row += kStrip) {
+    const float* from = a + row * stride;
+    for (size_t p = 0; p < depth; ++p) {
+      for (size_t i = 0; i < kStrip; ++i) {
+        strips[p * kStrip + i] = from[i * stride + p];
+      }
+    }
+    strips += strip_size(depth);
+  }
+  for (size_t p = 0; row < rows && p < depth; ++p) {
+    for (size_t i = 0; i < kStrip; ++i) {
+      strips[p * kStrip + i] = row + i < rows ? a[(row + i) * stride + p] : 0.0F;
+    }
+  }
+}
+
+/// kStrip values, by vectors that overlap where it is no multiple of them.
+HWY_INLINE void copy_strip(const float* HWY_RESTRICT from, float* HWY_RESTRICT to) {
+  const hn::CappedTag<float, 4> d;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t i = 0; i + lanes <= kStrip; i += lanes) {
+    hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+  }
+  hn::StoreU(hn::LoadU(d, from + kStrip - lanes), d, to + kStrip - lanes);
+}
+
+/// The same from A transposed, [depth, rows], a row of it at a time.
+void pack_columns(size_t rows, size_t depth, const float* a, size_t stride, float* strips) {
+  const size_t whole = rows / kStrip;
+  for (size_t p = 0; p < depth; ++p) {
+    const float* from = a + p * stride;
+    float* to = strips + p * kStrip;
+    for (size_t strip = 0; strip < whole; ++strip) {
+      copy_strip(from + strip * kStrip, to + strip * strip_size(depth));
+    }
+    if (const size_t rest = rows - whole * kStrip; rest > 0) {
+      float* last = to + whole * strip_size(depth);
+      std::fill(std::copy_n(from + whole * kStrip, rest, last), last + kStrip, 0.0F);
+    }
+  }
+}
+
+/// `columns` columns of B from its rows, into panels of `depth` rows.
+void pack_panels(size_t depth, size_t columns, const float* rows, size_t stride, float* panels) {
+  const Tag d;
+  const size_t lanes = hn::Lanes(d);
+  const size_t whole = columns / width();
+  for (size_t row = 0; row < depth; ++row) {
+    const float* from = rows + row * stride;
+    float* to = panels + row * width();
+    for (size_t panel = 0; panel < whole; ++panel) {
+      for (size_t j = 0; j < kVectors; ++j) {
+        hn::Store(hn::LoadU(d, from + panel * width() + j * lanes), d,
+                  to + panel * width() * depth + j * lanes);
+      }
+    }
+    if (const size_t rest = columns - whole * width(); rest > 0) {
+      float* last = to + whole * width() * depth;
+      std::fill(std::copy_n(from + whole * width(), rest, last), last + width(), 0.0F);
+    }
+  }
+}
+
+/// k is cut into equal parts of at most kDepth.
+HWY_INLINE size_t depth_of_a_part(size_t k) {
+  const size_t parts = (k + kDepth - 1) / kDepth;
+  return (k + parts - 1) / parts;
+}
+
+void MultiplyPacked(const PackedProduct& product, float* strips) {
+  const size_t most = depth_of_a_part(product.k);
+  Fetcher next_a;
+  for (size_t p = 0; p < product.k; p += most) {
+    const size_t depth = std::min(most, product.k - p);
+    pack_rows(product.m, depth, product.a + p, product.a_stride, strips);
+    const auto run = product.accumulate || p > 0 ? panel<Begin::c>
+                     : product.bias != nullptr   ? panel<Begin::bias>
+                                                 : panel<Begin::zero>;
+    for (size_t column = 0; column < product.n; column += width()) {
+      const float* b = product.b + column * product.k + p * width();
+      Fetcher next_b(b + product.k * width(), depth, width(), width(), strips_of(product.m));
+      const float* bias = product.bias == nullptr ? nullptr : product.bias + column;
+      run(product.m, std::min(width(), product.n - column), depth, strips, b, bias,
+          product.c + column, product.c_stride, next_b, next_a);
+    }
+  }
+}
+
+void MultiplyGradient(const GradientProduct& product, float* strips) {
+  float* packed = strips + (product.rows / kStrip + 1) * strip_size(kDepth);
+  const size_t most = depth_of_a_part(product.tokens);
+  const size_t end = product.first_panel + product.panels;
+  const size_t tiles = strips_of(product.rows);
+  for (size_t p = 0; p < product.tokens; p += most) {
+    const size_t depth = std::min(most, product.tokens - p);
+    const float* a = product.a + p * product.a_stride + product.first_row;
+    pack_columns(product.rows, depth, a, product.a_stride, strips);
+    const size_t depth_left = std::min(most, product.tokens - p - depth);
+    Fetcher next_a(a + depth * product.a_stride, depth_left, product.rows, product.a_stride,
+                   tiles * product.panels);
+    const auto run = product.accumulate || p > 0 ? panel<Begin::c> : panel<Begin::zero>;
+    for (size_t group = product.first_panel; group < end; group += kGroup) {
+      const size_t panels = std::min(kGroup, end - group);
+      const size_t column = group * width();
+      const float* rows = product.dc + p * product.dc_stride + column;
+      pack_panels(depth, std::min(panels * width(), product.n - column), rows, product.dc_stride,
+                  packed);
+      const bool is_last = group + kGroup >= end;
+      const float* next_rows =
+          is_last ? product.dc + (p + depth) * product.dc_stride + product.first_panel * width()
+                  : rows + kGroup * width();
+      Fetcher next_b(next_rows, is_last ? depth_left : depth, panels * width(), product.dc_stride,
+                     tiles * panels);
+      for (size_t index = 0; index < panels; ++index) {
+        float* c =
+            product.db + (column + index * width()) * product.k + product.first_row * width();
+        run(product.rows, width(), depth, strips, packed + index * width() * depth,
+            /*bias=*/nullptr, c, width(), next_b, next_a);
+      }
+    }
+  }
+}
+
+size_t Width() { return width(); }
+size_t Strip() { return kStrip; }
+
+}  // namespace bertrand::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace bertrand::cpu {
+
+HWY_EXPORT(MultiplyPacked);
+HWY_EXPORT(MultiplyGradient);
+HWY_EXPORT(Width);
+HWY_EXPORT(Strip);
+
+size_t panel_width() { return HWY_DYNAMIC_DISPATCH(Width)(); }
+size_t strip_height() { return HWY_DYNAMIC_DISPATCH(Strip)(); }
+
+void pack_panels(size_t k, size_t n, size_t width, const float* rows, float* panels) {
+  for (size_t column = 0; column < n; column += width) {
+    const size_t columns = std::min(width, n - column);
+    for (size_t i = 0; i < k; ++i) {
+      for (size_t j = 0; j < columns; ++j) {
+        panels[j] = rows[(column + j) * k + i];
+      }
+      std::fill(panels + columns, panels + width, 0.0F);
+      panels += width;
+    }
+  }
+}
+
+void unpack_panels(size_t k, size_t n, size_t width, const float* panels, float* rows) {
+  for (size_t column = 0; column < n; column += width) {
+    const size_t columns = std::min(width, n - column);
+    for (size_t i = 0; i < k; ++i) {
+      for (size_t j = 0; j < columns; ++j) {
+        rows[(column + j) * k + i] = panels[j];
+      }
+      panels += width;
+    }
+  }
+}
+
+void transpose_panels(size_t k, size_t n, size_t width, const float* panels, size_t first_row,
+                      size_t rows, float* transposed) {
+  for (size_t row = first_row; row < first_row + rows; row += width) {
+    const size_t block = std::min(width, k - row);
+    for (size_t column = 0; column < n; column += width) {
+      const float* from = panels + column * k + row * width;
+      float* to = transposed + row * n + column * width;
+      const size_t columns = std::min(width, n - column);
+      for (size_t j = 0; j < columns; ++j) {
+        for (size_t i = 0; i < block; ++i) {
+          to[j * width + i] = from[i * width + j];
+        }
+        std::fill(to + j * width + block, to + (j + 1) * width, 0.0F);
+      }
+    }
+  }
+}
+
+size_t product_scratch(size_t rows) {
+  constexpr size_t kDepth = 256;
+  constexpr size_t kWidestGroup = 4 * 32;
+  const size_t strips = rows / strip_height() + 1;
+  return strips * (strip_height() * kDepth + 16) + kWidestGroup * kDepth;
+}
+
+void multiply(const PackedProduct& product, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(MultiplyPacked)(product, scratch);
+}
+
+void multiply(const GradientProduct& product, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(MultiplyGradient)(product, scratch);
+}
+
+}  // namespace bertrand::cpu
+
+#endif  // HWY_ONCE
