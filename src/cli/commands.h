@@ -12,5 +12,6 @@ void add_train(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_ask(CLI::App& app);
+void add_bench(CLI::App& app);
 
 }  // namespace bertrand::cli

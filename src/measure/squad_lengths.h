@@ -2,8 +2,8 @@
 
 #include <cstddef>
 
-/// Lengths in tokens of windows of SQuAD v1.1 (uncased, 384/128/64): the work the benchmarks do.
-namespace bertrand::bench {
+/// Lengths in tokens of windows of SQuAD v1.1 (uncased, 384/128/64): the work that is measured.
+namespace bertrand::measure {
 
 /// Every 34th window of the development set in order of length.
 inline constexpr size_t kInferenceLengths[] = {
@@ -51,4 +51,4 @@ inline constexpr size_t kTrainingLengths[] = {
     309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309, 309,
     309, 309, 309, 309};
 
-}  // namespace bertrand::bench
+}  // namespace bertrand::measure

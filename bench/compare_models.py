@@ -1,0 +1,93 @@
+"""What bench/compare measures on: models with random weights, and windows as long as SQuAD's."""
+
+import random
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+SHAPES = {
+    "minilm": dict(hidden_size=384, num_hidden_layers=6, intermediate_size=1536),
+    "bert-base": {},
+}
+PACKAGES = ["torch", "transformers", "onnx", "onnxruntime", "openvino"]
+
+
+def versions():
+    return {package: version(package) for package in PACKAGES}
+
+
+def lengths(name):
+    """A list of the header that Bertrand's own benchmarks use."""
+    header = Path(__file__).parent.parent / "src/measure/squad_lengths.h"
+    found = re.search(name + r"\[\] = \{([^}]*)\}", header.read_text())
+    return [int(length) for length in found[1].split(",")]
+
+
+def write_windows(path, all_lengths, seed):
+    """[CLS] question [SEP] text [SEP] of random words, with an answer early in the text."""
+    words = random.Random(seed)
+    with open(path, "w") as file:
+        for length in all_lengths:
+            ids = [words.randrange(1000, 30000) for _ in range(length)]
+            ids[0], ids[12], ids[-1] = 101, 102, 102
+            print(13, 20, 22, *ids, file=file)
+
+
+def write_onnx(model, folder, shape):
+    """model.onnx, and fused.onnx as ONNX Runtime's optimizer for transformers makes it."""
+    import torch
+    from onnxruntime.transformers import optimizer
+
+    class Scores(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids, attention_mask, token_type_ids):
+            out = self.model(
+                input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+            )
+            return out.start_logits, out.end_logits
+
+    # Three tensors: of one given thrice the exporter would make one input.
+    example = tuple(torch.ones(2, 16, dtype=torch.int64) for _ in range(3))
+    axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    torch.onnx.export(
+        Scores().eval(),
+        example,
+        str(folder / "model.onnx"),
+        dynamo=True,
+        external_data=False,
+        input_names=["input_ids", "attention_mask", "token_type_ids"],
+        output_names=["start", "end"],
+        dynamic_shapes=(axes, axes, axes),
+    )
+    fused = optimizer.optimize_model(
+        str(folder / "model.onnx"),
+        model_type="bert",
+        num_heads=shape.num_attention_heads,
+        hidden_size=shape.hidden_size,
+    )
+    print(f"{folder.name}: ONNX Runtime fused {fused.get_fused_operator_statistics()}")
+    fused.save_model_to_file(str(folder / "fused.onnx"))
+
+
+def prepare(name, folder):
+    """A model folder that all load, in `folder` unless it is there already."""
+    if (folder / "complete").exists():
+        return
+    import torch
+    from transformers import BertConfig, BertForQuestionAnswering
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(1)
+    # Wider weights than usual, so that attention and answers are far from even.
+    shape = BertConfig(**SHAPES[name], initializer_range=0.05)
+    shape._attn_implementation = "eager"  # the form whose attention ONNX Runtime knows
+    model = BertForQuestionAnswering(shape)
+    model.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("".join(f"word{i}\n" for i in range(shape.vocab_size)))
+    write_windows(folder / "inference.txt", lengths("kInferenceLengths"), seed=1)
+    write_windows(folder / "training.txt", lengths("kTrainingLengths"), seed=2)
+    write_onnx(model, folder, shape)
+    (folder / "complete").touch()

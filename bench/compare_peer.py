@@ -1,0 +1,221 @@
+"""A peer's side of bench/compare: obeys the lines that bench_compare obeys, with two fields more.
+
+Usage: compare_peer.py NAME MODEL-FOLDER WINDOWS-FILE THREADS PRECISION
+
+    inference FIRST STRIDE BATCH PAD
+    train FIRST STRIDE BATCH STEPS LENGTH PAD
+
+BATCH is how many windows are computed at once, PAD the length they are padded to; 0: that of the
+longest in the batch.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+class Windows:
+    """The windows of a file, and batches of them as arrays [windows, tokens]."""
+
+    def __init__(self, path):
+        self.all = []
+        for line in Path(path).read_text().splitlines():
+            question, start, end, *ids = map(int, line.split())
+            self.all.append((question, start, end, ids))
+
+    def batch(self, windows, pad=0):
+        longest = max(pad, max(len(ids) for _, _, _, ids in windows))
+        shape = (len(windows), longest)
+        ids, segments, mask = (np.zeros(shape, np.int64) for _ in range(3))
+        for row, (question, _, _, tokens) in enumerate(windows):
+            ids[row, : len(tokens)] = tokens
+            segments[row, question : len(tokens)] = 1
+            mask[row, : len(tokens)] = 1
+        return ids, mask, segments
+
+    def batches(self, first, stride, size, pad):
+        chosen = self.all[first::stride]
+        for begin in range(0, len(chosen), size):
+            yield self.batch(chosen[begin : begin + size], pad)
+
+
+class Torch:
+    """PyTorch by transformers' BERT, attention by scaled_dot_product_attention."""
+
+    def __init__(self, folder, threads, precision, compiled=False):
+        import torch
+        from transformers import BertForQuestionAnswering
+
+        if precision not in ("fp32", "bf16"):
+            raise SystemExit(f"PyTorch is not measured in {precision}.")
+        self.torch = torch
+        torch.set_num_threads(threads)
+        self.bf16 = precision == "bf16"
+        self.plain = BertForQuestionAnswering.from_pretrained(
+            folder, attn_implementation="sdpa", dtype=torch.float32
+        )
+        self.model = torch.compile(self.plain, dynamic=True) if compiled else self.plain
+        self.optimizer = None
+
+    def call(self, ids, mask, segments):
+        tensor = self.torch.from_numpy
+        with self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bf16):
+            return self.model(
+                input_ids=tensor(ids), attention_mask=tensor(mask), token_type_ids=tensor(segments)
+            )
+
+    def scores(self, ids, mask, segments):
+        self.plain.eval()
+        with self.torch.inference_mode():
+            out = self.call(ids, mask, segments)
+        return out.start_logits.float().numpy(), out.end_logits.float().numpy()
+
+    def make_optimizer(self):
+        # Biases and LayerNorm do not decay, as in Bertrand.
+        groups = ([], [])
+        for name, parameter in self.plain.named_parameters():
+            groups[name.endswith("bias") or "LayerNorm" in name].append(parameter)
+        self.optimizer = self.torch.optim.AdamW(
+            [{"params": groups[0], "weight_decay": 0.01}, {"params": groups[1], "weight_decay": 0}],
+            lr=1e-6,
+            fused=True,
+        )
+
+    def train(self, batch, starts, ends):
+        if self.optimizer is None:
+            self.make_optimizer()
+        self.plain.train()
+        out = self.call(*batch)
+        entropy = self.torch.nn.functional.cross_entropy
+        starts, ends = self.torch.tensor(starts), self.torch.tensor(ends)
+        loss = (entropy(out.start_logits, starts) + entropy(out.end_logits, ends)) / 2
+        loss.backward()
+        self.torch.nn.utils.clip_grad_norm_(self.plain.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+NAMES = ["input_ids", "attention_mask", "token_type_ids"]
+
+
+class OnnxRuntime:
+    """ONNX Runtime with its own optimizer's fused attention, LayerNorm and GELU."""
+
+    def __init__(self, folder, threads, precision):
+        import onnxruntime
+
+        model = Path(folder) / "fused.onnx"
+        if precision == "int8":
+            from onnxruntime.quantization import quantize_dynamic
+
+            plain, model = model, Path(folder) / "int8.onnx"
+            if not model.exists():
+                quantize_dynamic(plain, model, per_channel=True)
+        elif precision != "fp32":
+            raise SystemExit(f"ONNX Runtime is not measured in {precision}.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        self.names = [put.name for put in self.session.get_inputs()]
+
+    def scores(self, *batch):
+        given = dict(zip(NAMES, batch))
+        return self.session.run(None, {name: given[name] for name in self.names})[:2]
+
+
+class OpenVino:
+    """OpenVINO on the CPU, computing in f32 also where it would choose bf16."""
+
+    def __init__(self, folder, threads, precision):
+        import openvino
+
+        if precision not in ("fp32", "bf16"):
+            raise SystemExit(f"OpenVINO is not measured in {precision}.")
+        hint = {"fp32": "f32", "bf16": "bf16"}[precision]
+        model = openvino.Core().compile_model(
+            str(Path(folder) / "model.onnx"),
+            "CPU",
+            {
+                "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": hint,
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+        self.request = model.create_infer_request()
+        self.names = [put.any_name for put in model.inputs]
+
+    def scores(self, *batch):
+        given = dict(zip(NAMES, batch))
+        out = self.request.infer({name: given[name] for name in self.names})
+        return [value.copy() for value in out.values()][:2]
+
+
+PEERS = {
+    "torch": Torch,
+    "torch-compile": lambda *all: Torch(*all, compiled=True),
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+}
+
+
+class Side:
+    def __init__(self, peer, windows):
+        self.peer, self.windows = peer, windows
+
+    def logits(self, path):
+        with open(path, "wb") as file:
+            for window in self.windows.all:
+                start, end = self.peer.scores(*self.windows.batch([window]))
+                for scores in (start, end):
+                    file.write(np.ascontiguousarray(scores[0], np.float32).tobytes())
+        return {}
+
+    def inference(self, first, stride, batch, pad):
+        begin = time.perf_counter()
+        for arrays in self.windows.batches(first, stride, batch, pad):
+            self.peer.scores(*arrays)
+        return {"seconds": time.perf_counter() - begin}
+
+    def latency(self, tokens, count):
+        question, start, end, ids = self.windows.all[-1]
+        arrays = self.windows.batch([(question, start, end, ids[:tokens])])
+        seconds = []
+        for _ in range(count):
+            begin = time.perf_counter()
+            self.peer.scores(*arrays)
+            seconds.append(time.perf_counter() - begin)
+        return {"seconds": seconds}
+
+    def train(self, first, stride, batch, steps, length, pad):
+        begin = time.perf_counter()
+        for step in range(steps):
+            at = (first + step * stride) * batch % len(self.windows.all)
+            chosen = []
+            for question, start, end, ids in self.windows.all[at : at + batch]:
+                repeats = -(-length // len(ids)) if length else 1
+                chosen.append((question, start, end, (ids * repeats)[: length or None]))
+            self.peer.train(
+                self.windows.batch(chosen, pad), [w[1] for w in chosen], [w[2] for w in chosen]
+            )
+        return {"seconds": time.perf_counter() - begin}
+
+    def memory(self):
+        return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def main():
+    name, folder, windows, threads, precision = sys.argv[1:]
+    side = Side(PEERS[name](folder, int(threads), precision), Windows(windows))
+    print(json.dumps({"name": name}), flush=True)
+    for line in sys.stdin:
+        what, *values = line.split()
+        values = values if what == "logits" else [int(value) for value in values]
+        print(json.dumps(getattr(side, what)(*values)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

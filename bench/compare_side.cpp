@@ -1,0 +1,216 @@
+// Bertrand's side of bench/compare: obeys lines on standard input, answers each with a line of
+// JSON. Usage: bench_compare MODEL-FOLDER WINDOWS-FILE THREADS PRECISION
+//
+// The file has a line a window: how many tokens have segment 0, start and end of the answer, then
+// the ids. Lines obeyed, where FIRST and STRIDE choose windows FIRST, FIRST + STRIDE, ...:
+//   logits FILE              all windows' scores to FILE: for each window start [T], end [T], f32
+//   inference FIRST STRIDE   {"seconds": ...} of the windows in batches
+//   latency T COUNT          {"seconds": [...]} of one window cut to T tokens, alone
+//   train FIRST STRIDE BATCH STEPS LENGTH  {"seconds": ...} of optimizer steps, windows in order;
+//                            LENGTH is 0, or what windows are lengthened to by repeating them
+//   memory                   {"bytes": ...} that were resident at most
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <span>
+#include <sstream>
+#include <string>
+#include <sys/resource.h>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/model_folder.h"
+#include "engine/cpu/cpu_engine.h"
+#include "measure/work.h"
+
+namespace bertrand::bench {
+namespace {
+
+struct Window {
+  size_t question = 0;
+  int32_t start = 0;
+  int32_t end = 0;
+  std::vector<int32_t> ids;
+};
+
+std::vector<Window> read_windows(const std::string& path) {
+  std::istringstream lines(read_file(path));
+  std::vector<Window> windows;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    Window window;
+    fields >> window.question >> window.start >> window.end;
+    for (int32_t id = 0; fields >> id;) window.ids.push_back(id);
+    if (window.ids.empty()) {
+      throw Error(ErrorCode::bad_input, path + ": has a line without a window.");
+    }
+    windows.push_back(std::move(window));
+  }
+  if (windows.empty()) {
+    throw Error(ErrorCode::bad_input, path + ": has no window.");
+  }
+  return windows;
+}
+
+class Side {
+ public:
+  Side(const std::string& folder, const std::string& windows, const CpuOptions& options)
+      : windows_(read_windows(windows)) {
+    const ModelFolder model = ModelFolder::open(folder);
+    engine_ = make_cpu_engine(model.config(), options);
+    engine_->load_parameters(model.parameters(/*seed=*/0));
+  }
+
+  /// The answer to a line; empty where it is not known.
+  std::string obey(const std::string& line) {
+    std::istringstream words(line);
+    std::string what;
+    words >> what;
+    if (what == "logits") {
+      std::string file;
+      words >> file;
+      return write_logits(file);
+    }
+    if (what == "memory") {
+      rusage usage{};
+      ::getrusage(RUSAGE_SELF, &usage);
+      return "{\"bytes\": " + std::to_string(usage.ru_maxrss * 1024) + "}";
+    }
+    size_t first = 0;
+    size_t second = 0;
+    words >> first >> second;
+    if (what == "inference") return infer(first, second);
+    if (what == "latency") return latency(first, second);
+    size_t batch = 0;
+    size_t steps = 0;
+    size_t length = 0;
+    words >> batch >> steps >> length;
+    return what == "train" ? train(first, second, batch, steps, length) : std::string();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  static double since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+  static std::string answer(double seconds) {
+    return "{\"seconds\": " + std::to_string(seconds) + "}";
+  }
+
+  /// Adds a window where there is room for it.
+  bool add(PackedBatch& batch, const Window& window) const {
+    if (batch.windows() != 0 && batch.tokens() + window.ids.size() > measure::kBatchTokens) {
+      return false;
+    }
+    batch.add(window.ids, window.question, batch.windows());
+    return true;
+  }
+
+  std::vector<PackedBatch> batches(size_t first, size_t stride) const {
+    std::vector<PackedBatch> all(1);
+    for (size_t i = first; i < windows_.size(); i += stride) {
+      if (!add(all.back(), windows_[i])) {
+        all.emplace_back();
+        add(all.back(), windows_[i]);
+      }
+    }
+    return all;
+  }
+
+  std::string write_logits(const std::string& path) {
+    AtomicFile file(path);
+    for (const PackedBatch& batch : batches(0, 1)) {
+      const SpanLogits logits = engine_->forward(batch);
+      for (size_t window = 0; window < batch.windows(); ++window) {
+        const auto begin = static_cast<size_t>(batch.offsets[window]);
+        for (const std::vector<float>* scores : {&logits.start, &logits.end}) {
+          file.write(std::as_bytes(std::span(*scores).subspan(begin, batch.length(window))));
+        }
+      }
+    }
+    file.commit();
+    return "{}";
+  }
+
+  std::string infer(size_t first, size_t stride) {
+    const auto begin = Clock::now();
+    for (const PackedBatch& batch : batches(first, stride)) engine_->forward(batch);
+    return answer(since(begin));
+  }
+
+  std::string latency(size_t tokens, size_t count) {
+    std::vector<int32_t> ids = windows_.back().ids;
+    ids.resize(tokens);
+    PackedBatch batch;
+    batch.add(ids, windows_.back().question, 0);
+    std::string seconds;
+    for (size_t i = 0; i < count; ++i) {
+      const auto begin = Clock::now();
+      engine_->forward(batch);
+      seconds += (i == 0 ? "" : ", ") + std::to_string(since(begin));
+    }
+    return "{\"seconds\": [" + seconds + "]}";
+  }
+
+  std::string train(size_t first, size_t stride, size_t batch, size_t steps, size_t length) {
+    const auto begin = Clock::now();
+    for (size_t step = 0; step < steps; ++step) {
+      measure::TrainingStep made;
+      made.windows = batch;
+      for (size_t i = 0; i < batch; ++i) {
+        Window window = windows_[(first + step * stride) * batch % windows_.size() + i];
+        for (size_t from = 0; window.ids.size() < length; ++from) {
+          window.ids.push_back(window.ids[from]);
+        }
+        if (made.batches.empty() || !add(made.batches.back(), window)) {
+          made.batches.emplace_back();
+          made.targets.emplace_back();
+          add(made.batches.back(), window);
+        }
+        made.targets.back().start.push_back(window.start);
+        made.targets.back().end.push_back(window.end);
+      }
+      measure::train(*engine_, made, steps_++);
+    }
+    return answer(since(begin));
+  }
+
+  std::vector<Window> windows_;
+  std::unique_ptr<Engine> engine_;
+  uint64_t steps_ = 0;
+};
+
+int run(std::span<char*> arguments) {
+  if (arguments.size() != 5) {
+    std::cerr << "Usage: bench_compare MODEL-FOLDER WINDOWS-FILE THREADS PRECISION\n";
+    return 2;
+  }
+  Side side(
+      arguments[1], arguments[2],
+      {static_cast<unsigned>(std::max(1, std::atoi(arguments[3]))), parse_precision(arguments[4])});
+  std::cout << "{\"name\": \"bertrand\"}" << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    const std::string answer = side.obey(line);
+    if (answer.empty()) {
+      throw Error(ErrorCode::usage, "\"" + line + "\" is not known.");
+    }
+    std::cout << answer << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace bertrand::bench
+
+int main(int argc, char** argv) {
+  try {
+    return bertrand::bench::run(std::span(argv, static_cast<size_t>(argc)));
+  } catch (const bertrand::Error& error) {
+    std::cerr << "bench_compare: " << error.what() << '\n';
+    return error.exit_code();
+  }
+}

@@ -1,0 +1,233 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "commands.h"
+#include "common.h"
+#include "measure/measure.h"
+#include "train/machine.h"
+
+namespace bertrand::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using measure::Result;
+using measure::Work;
+
+struct Flags {
+  std::string model = "all";
+  std::vector<std::string> work;
+  std::string precision = "all";
+  unsigned threads = 0;
+  bool quick = false;
+  bool json = false;
+};
+
+struct NamedConfig {
+  const char* name;
+  BertConfig (*make)();
+};
+constexpr std::array kModels = {NamedConfig{"minilm", measure::mini_lm},
+                                NamedConfig{"bert-base", measure::bert_base}};
+
+/// A row of the table: one work, and what it came to.
+struct Row {
+  const NamedConfig* model = nullptr;
+  Precision precision = Precision::fp32;
+  Work work = Work::inference;
+  unsigned threads = 0;
+  Result result;
+
+  bool latency() const { return work == Work::latency_128 || work == Work::latency_384; }
+};
+
+/// Seconds of the whole of SQuAD v1.1 at the speed of this row: the development set for inference,
+/// an epoch for training.
+double squad_seconds(const Row& row) {
+  const BertConfig config = row.model->make();
+  const bool trains = row.work != Work::inference;
+  const double work = trains ? 3 * useful_work(config, measure::kSquadTrain)
+                             : useful_work(config, measure::kSquadDev);
+  return work / row.result.gflops;
+}
+
+/// "6 h 12 min", "12 min 5 s" or "48 s".
+std::string duration_text(double seconds) {
+  const auto whole = std::max(1L, std::lround(seconds));
+  if (whole >= 3600) return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
+  if (whole >= 60) return fmt::format("{} min {} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
+}
+
+Json to_json(const Row& row) {
+  const Result& result = row.result;
+  Json json = {{"work", measure::name_of(row.work)},
+               {"model", row.model->name},
+               {"precision", name_of(row.precision)},
+               {"threads", row.threads},
+               {"fraction", result.fraction},
+               {"windows_per_second", result.windows_per_second},
+               {"gflops", result.gflops},
+               {"product_gflops", result.rates.product},
+               {"fma_gflops", result.rates.fma},
+               {"void", !result.valid}};
+  if (row.latency()) {
+    json["median_seconds"] = result.latency.median;
+    json["percentile_99_seconds"] = result.latency.percentile_99;
+    json["machine_excess_seconds"] = result.latency.machine_excess;
+  } else {
+    json[row.work == Work::inference ? "squad_dev_seconds" : "squad_epoch_seconds"] =
+        squad_seconds(row);
+  }
+  return json;
+}
+
+void print_json(const std::vector<Row>& rows, unsigned threads) {
+  const Machine machine = this_machine();
+  Json json = {{"version", BERTRAND_VERSION},
+               {"processor", machine.processor},
+               {"threads", threads},
+               {"date", utc_time()},
+               {"rows", Json::array()}};
+  for (const Row& row : rows) json["rows"].push_back(to_json(row));
+  std::printf("%s\n", json.dump().c_str());
+}
+
+void print_latency(const Row& row) {
+  const measure::Latency& latency = row.result.latency;
+  fmt::print("{}, {}, {}: median {:.2f} ms, 99th percentile {:.2f} ms,\n", row.model->name,
+             name_of(row.precision), measure::name_of(row.work), latency.median * 1e3,
+             latency.percentile_99 * 1e3);
+  fmt::print("  {:.2f} x the median without the {:.2f} ms that are the machine's own\n",
+             latency.spread(), latency.machine_excess * 1e3);
+}
+
+/// At most 80 columns.
+void print_table(const std::vector<Row>& rows, unsigned threads) {
+  const std::string processor = this_machine().processor;
+  fmt::print("{:.60}, {} thread{}; rates in GFLOP/s\n\n",
+             processor.empty() ? "Unknown processor" : processor, threads, threads == 1 ? "" : "s");
+  fmt::print("{:<10}{:<10}{:<13}{:>9}{:>9}{:>8}{:>8}  {:>10}\n", "model", "precision", "work",
+             "windows/s", "GFLOP/s", "R", "FMA", "fraction");
+  bool all_valid = true;
+  for (const Row& row : rows) {
+    const Result& result = row.result;
+    const std::string fraction = fmt::format("{:.1f} %", result.fraction * 100);
+    fmt::print("{:<10}{:<10}{:<13}{:>9.2f}{:>9.1f}{:>8.1f}{:>8.1f}  {:>10}\n", row.model->name,
+               name_of(row.precision), measure::name_of(row.work), result.windows_per_second,
+               result.gflops, result.rates.product, result.rates.fma,
+               result.valid ? fraction : "void");
+    all_valid = all_valid && result.valid;
+  }
+  fmt::print("\nR: the best matrix product. FMA: multiply-adds on registers. fraction: of R.\n");
+  if (!all_valid) {
+    fmt::print(
+        "void: R is below {:.0f} % of FMA, so something else held the processor back;\n"
+        "  measure again with nothing else running.\n",
+        measure::kLeastShare * 100);
+  }
+  for (const Row& row : rows) {
+    if (row.latency()) print_latency(row);
+  }
+  for (const Row& row : rows) {
+    if (row.latency()) continue;
+    fmt::print("SQuAD v1.1, {}, {}, {}: {}, about {}\n", row.model->name, name_of(row.precision),
+               measure::name_of(row.work),
+               row.work == Work::inference ? "development set" : "one epoch",
+               duration_text(squad_seconds(row)));
+  }
+}
+
+/// The rows that the flags ask for, not yet measured.
+std::vector<Row> wanted_rows(const Flags& flags, unsigned threads) {
+  std::vector<Row> rows;
+  for (const NamedConfig& model : kModels) {
+    if (flags.model != "all" && flags.model != model.name) continue;
+    for (const Precision precision : measure::precisions()) {
+      if (flags.precision != "all" && flags.precision != name_of(precision)) continue;
+      for (const Work work : measure::all_work()) {
+        const std::string name = measure::name_of(work);
+        const bool named =
+            std::find(flags.work.begin(), flags.work.end(), name) != flags.work.end();
+        // Batches of 4 are there for the large model, whose optimizer weighs; else on request.
+        const bool usual = work != Work::training_4 || model.make == measure::bert_base;
+        if (flags.work.empty() ? usual : named) {
+          rows.push_back({&model, precision, work, threads, {}});
+        }
+      }
+    }
+  }
+  return rows;
+}
+
+void bench(const Flags& flags) {
+  const unsigned threads = chosen_threads(flags.threads);
+  if (threads > available_threads()) {
+    spdlog::warn("{} threads share {} processors: they will be slower than as many as those.",
+                 threads, available_threads());
+  }
+  std::vector<Row> rows = wanted_rows(flags, threads);
+  if (rows.empty()) {
+    throw Error(ErrorCode::usage, "This CPU does not compute in " + flags.precision +
+                                      "; leave --precision out to measure all it does.");
+  }
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Row& row = rows[i];
+    spdlog::info("Measuring {} of {} in {} ({} of {}).", measure::name_of(row.work),
+                 row.model->name, name_of(row.precision), i + 1, rows.size());
+    row.result =
+        measure::measure(row.model->make(), row.work, {threads, row.precision, flags.quick});
+  }
+  if (flags.json) {
+    print_json(rows, threads);
+  } else {
+    print_table(rows, threads);
+  }
+  if (std::fflush(stdout) != 0) {
+    throw Error(ErrorCode::io, "Standard output cannot be written; is its disk full?");
+  }
+}
+
+std::vector<std::string> work_names() {
+  std::vector<std::string> names;
+  for (const Work work : measure::all_work()) names.emplace_back(measure::name_of(work));
+  return names;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "bench", "Measure this machine: speed, as a share of what its processor can do");
+  const auto flags = std::make_shared<Flags>();
+  command->add_option("--model", flags->model, "Shape of the model, with random weights")
+      ->check(CLI::IsMember({"minilm", "bert-base", "all"}))
+      ->type_name("")
+      ->capture_default_str();
+  command->add_option("--work", flags->work, "What to measure, separated by commas [all]")
+      ->check(CLI::IsMember(work_names()))
+      ->delimiter(',')
+      ->type_name("");
+  command->add_option("--precision", flags->precision, "What matrix products are computed in")
+      ->check(CLI::IsMember({"fp32", "bf16", "all"}))
+      ->type_name("")
+      ->capture_default_str();
+  add_threads_flag(*command, flags->threads);
+  command->add_flag("--quick", flags->quick,
+                    "Seconds instead of minutes: shows that it works; its figures mean little");
+  command->add_flag("--json", flags->json, "Print one JSON object with an array of rows");
+  command->callback([flags] { bench(*flags); });
+}
+
+}  // namespace bertrand::cli

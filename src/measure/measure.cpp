@@ -1,0 +1,167 @@
+#include "measure/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "engine/cpu/cpu_engine.h"
+
+namespace bertrand::measure {
+namespace {
+
+double time(const std::function<void()>& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double median(std::span<const double> values) { return quantile(values, 0.5); }
+
+/// Samples of the machine's rates around timed blocks.
+class Blocks {
+ public:
+  Blocks(const BertConfig& config, const Options& options)
+      : config_(config), options_(options), before_(sample()) {}
+
+  /// Times a block of `gflop` useful work in `windows` windows.
+  void run(double gflop, double windows, const std::function<void()>& work) {
+    add(gflop, windows, time(work));
+  }
+
+  /// The same for a block that was timed otherwise, since the last one.
+  void add(double gflop, double windows, double seconds) {
+    const Rates after = sample();
+    const Rates best = {std::max(before_.product, after.product), std::max(before_.fma, after.fma)};
+    before_ = after;
+    product_.push_back(best.product);
+    fma_.push_back(best.fma);
+    gflops_.push_back(gflop / seconds);
+    fraction_.push_back(gflop / seconds / best.product);
+    windows_ += windows;
+    seconds_ += seconds;
+  }
+
+  Result result() const {
+    Result result;
+    result.fraction = median(fraction_);
+    result.gflops = median(gflops_);
+    result.windows_per_second = windows_ / seconds_;
+    result.seconds = seconds_;
+    result.rates = {median(product_), median(fma_)};
+    result.valid = result.rates.product >= kLeastShare * result.rates.fma;
+    return result;
+  }
+
+ private:
+  Rates sample() const {
+    const int repeats = options_.quick ? 2 : 20;
+    return {product_rate(config_, options_.threads, repeats), fma_rate(options_.threads, repeats)};
+  }
+
+  const BertConfig& config_;
+  const Options& options_;
+  Rates before_;
+  std::vector<double> product_, fma_, gflops_, fraction_;
+  double windows_ = 0;
+  double seconds_ = 0;
+};
+
+Result measure_inference(const BertConfig& config, Engine& engine, const Options& options,
+                         std::mt19937& random) {
+  const std::vector<Block> blocks = blocks_of(Work::inference, options.quick);
+  engine.forward(random_batches(blocks[0].lengths, kBatchTokens, random).front());
+  Blocks timed(config, options);
+  for (const Block& block : blocks) {
+    const std::vector<PackedBatch> batches = random_batches(block.lengths, kBatchTokens, random);
+    const Lengths lengths = lengths_of(block.lengths);
+    timed.run(useful_work(config, lengths), lengths.windows, [&] {
+      for (const PackedBatch& batch : batches) {
+        engine.forward(batch);
+      }
+    });
+  }
+  return timed.result();
+}
+
+Result measure_training(const BertConfig& config, Work work, Engine& engine, const Options& options,
+                        std::mt19937& random) {
+  const std::vector<Block> blocks = blocks_of(work, options.quick);
+  uint64_t made = 0;
+  train(engine, training_steps(blocks[0], random).back(), made++);
+  Blocks timed(config, options);
+  for (const Block& block : blocks) {
+    const std::vector<TrainingStep> steps = training_steps(block, random);
+    const Lengths lengths = lengths_of(block.lengths);
+    timed.run(3 * useful_work(config, lengths), lengths.windows, [&] {
+      for (const TrainingStep& step : steps) {
+        train(engine, step, made++);
+      }
+    });
+  }
+  return timed.result();
+}
+
+Result measure_latency(const BertConfig& config, size_t tokens, Engine& engine,
+                       const Options& options, std::mt19937& random) {
+  constexpr double kSeconds = 20;  // spent on windows alone, where 100 to 1000 of them allow it
+  constexpr long kProbe = 1'000'000;
+  const std::vector<size_t> lengths = {tokens};
+  const PackedBatch batch = random_batches(lengths, tokens, random).front();
+  const auto forward = [&] { engine.forward(batch); };
+  forward();
+  ThreadPool pool(options.threads);
+  time_fma_loop(pool, kProbe);
+  const double once = std::min(time(forward), time(forward));
+  const auto steps = std::max(1L, std::lround(once / time_fma_loop(pool, kProbe) * kProbe));
+  const int count =
+      options.quick ? 5 : static_cast<int>(std::clamp(kSeconds / once, 100.0, 1000.0));
+
+  Blocks timed(config, options);
+  std::vector<double> windows;
+  std::vector<double> loops;
+  for (int i = 0; i < count; ++i) {
+    windows.push_back(time(forward));
+    loops.push_back(time_fma_loop(pool, steps));
+  }
+  const double middle = median(windows);
+  timed.add(useful_work(config, lengths_of(lengths)), 1, middle);
+  Result result = timed.result();
+  result.latency = {middle, quantile(windows, 0.99),
+                    std::max(0.0, quantile(loops, 0.99) - median(loops))};
+  return result;
+}
+
+}  // namespace
+
+Result measure(const BertConfig& config, Work work, const Options& options) {
+  const std::unique_ptr<Engine> engine =
+      make_cpu_engine(config, {options.threads, options.precision});
+  std::mt19937 random(1);
+  load_random_parameters(*engine, random);
+  switch (work) {
+    case Work::inference:
+      return measure_inference(config, *engine, options, random);
+    case Work::training:
+    case Work::training_4:
+      return measure_training(config, work, *engine, options, random);
+    case Work::latency_128:
+      return measure_latency(config, 128, *engine, options, random);
+    case Work::latency_384:
+      return measure_latency(config, 384, *engine, options, random);
+  }
+  return {};
+}
+
+double quantile(std::span<const double> values, double share) {
+  std::vector<double> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  const double place = share * static_cast<double>(sorted.size() - 1);
+  return sorted[static_cast<size_t>(std::lround(place))];
+}
+
+}  // namespace bertrand::measure

@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <sstream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "program.h"
+
+namespace bertrand::test {
+namespace {
+
+using testing::HasSubstr;
+
+const char* const kQuick = "bench --quick --model minilm --threads 1 ";
+
+TEST(BenchCommand, PrintsOneJsonObjectWithARowAWork) {
+  const Program program;
+  const Outcome outcome = program.run(std::string("--quiet ") + kQuick + "--json");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  const nlohmann::json json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json["threads"], 1);
+  std::vector<std::string> fp32;
+  for (const nlohmann::json& row : json["rows"]) {
+    EXPECT_EQ(row["model"], "minilm");
+    EXPECT_EQ(row["threads"], 1);
+    EXPECT_GT(row["fraction"].get<double>(), 0);
+    EXPECT_GT(row["windows_per_second"].get<double>(), 0);
+    EXPECT_GT(row["product_gflops"].get<double>(), 0);
+    EXPECT_GT(row["fma_gflops"].get<double>(), 0);
+    EXPECT_TRUE(row["void"].is_boolean());
+    if (row["precision"] == "fp32") fp32.push_back(row["work"]);
+    if (row["work"] == "inference") {
+      EXPECT_GT(row["squad_dev_seconds"].get<double>(), 0);
+    }
+    if (row["work"] == "training") {
+      EXPECT_GT(row["squad_epoch_seconds"].get<double>(), 0);
+    }
+    if (row["work"] == "latency-128") {
+      EXPECT_LE(row["median_seconds"].get<double>(), row["percentile_99_seconds"].get<double>());
+    }
+  }
+  EXPECT_THAT(fp32, testing::ElementsAre("inference", "training", "latency-128", "latency-384"));
+}
+
+TEST(BenchCommand, PrintsATableOfAtMost80Columns) {
+  const Program program;
+  const Outcome outcome = program.run(kQuick);
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  std::istringstream lines(outcome.out);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80U) << line;
+  EXPECT_THAT(outcome.out, HasSubstr("1 thread;"));
+  EXPECT_THAT(outcome.out, HasSubstr("inference"));
+  EXPECT_THAT(outcome.out, HasSubstr("99th percentile"));
+  EXPECT_THAT(outcome.out, HasSubstr("one epoch, about"));
+  EXPECT_THAT(outcome.err, HasSubstr("Measuring inference of minilm in fp32"));
+}
+
+TEST(BenchCommand, MeasuresOnlyTheWorkNamed) {
+  const Program program;
+  const Outcome outcome =
+      program.run(std::string(kQuick) + "--json --precision fp32 --work training-4,inference");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const nlohmann::json rows = nlohmann::json::parse(outcome.out)["rows"];
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0]["work"], "inference");
+  EXPECT_EQ(rows[1]["work"], "training-4");
+}
+
+TEST(BenchCommand, RefusesWhatItDoesNotKnow) {
+  const Program program;
+  for (const char* flags : {"--work sleeping", "--model bert-huge", "--threads 0", "surplus"}) {
+    EXPECT_EQ(program.run(std::string("bench --quick ") + flags).status, 2) << flags;
+  }
+}
+
+}  // namespace
+}  // namespace bertrand::test
