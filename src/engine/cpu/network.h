@@ -11,15 +11,12 @@
 #include "engine/cpu/buffers.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/layout.h"
+#include "engine/cpu/packed.h"
 #include "engine/engine.h"
 #include "model/config.h"
 #include "model/packing.h"
 
 namespace bertrand::cpu {
-
-/// Rows of a block at most: enough to keep the products at full rate, few enough that their
-/// operands stay in a second-level cache of 512 KB.
-inline constexpr size_t kMostBlockRows = 192;
 
 /// A run of tokens that one thread takes through all steps that need no other token.
 struct Block {

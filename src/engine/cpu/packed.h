@@ -13,6 +13,10 @@ namespace bertrand::cpu {
 /// Each element of C is summed over k in one order, whatever rows and columns are computed with it:
 /// the result of a row does not depend on the rows it is batched with.
 
+/// Rows of A that are best computed at once: enough to keep the products at full rate, few enough
+/// that their operands stay in a second-level cache of 512 KB.
+inline constexpr size_t kMostBlockRows = 192;
+
 /// Columns of a panel on this CPU.
 size_t panel_width();
 

@@ -56,14 +56,14 @@ HWY_INLINE float sum_vectors(size_t count, const Term& term) {
   return sum;
 }
 
-/// e to the x for x <= 88, 0 below -87; relative error below 2e-7. x = n ln 2 + r, Taylor series in
-/// r.
+/// e to the x for x <= 88, 0 below -87, NaN for NaN; relative error below 2e-7. x = n ln 2 + r,
+/// Taylor series in r.
 template <class D, class V>
 HWY_INLINE V exponential(D d, V x) {
   const hn::RebindToSigned<D> integers;
   const V lowest = hn::Set(d, -87.0F);
   const auto underflows = hn::Lt(x, lowest);
-  x = hn::Max(x, lowest);
+  x = hn::IfThenElse(underflows, lowest, x);  // Max would make a number of NaN
   const V n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504F)));
   V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4F), r);

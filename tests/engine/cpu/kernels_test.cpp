@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
@@ -156,6 +157,20 @@ TEST_P(Kernels, SoftmaxOfHugeScoresStaysFinite) {
   EXPECT_NEAR(cpu::softmax(4, 16, x.data()), 1e4F + std::log(2.0F), 1e-2F);
   EXPECT_FLOAT_EQ(x[0], 0.5F);
   EXPECT_EQ(x[1], 0);
+}
+
+/// Broken weights must not look like an answer.
+TEST_P(Kernels, SoftmaxOfNotANumberIsNone) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const size_t columns : {1U, 9U, 16U}) {
+    std::vector<float> x(16, 0.5F);
+    x[columns - 1] = nan;
+    cpu::softmax(columns, 16, x.data());
+    EXPECT_TRUE(std::isnan(x[0])) << columns;
+    std::vector<float> p(16, nan);
+    cpu::exp_shifted(columns, 16, /*shift=*/0.0F, p.data());
+    EXPECT_TRUE(std::isnan(p[columns - 1])) << columns;
+  }
 }
 
 TEST_P(Kernels, SmallProducts) {
