@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -9,38 +8,47 @@
 
 namespace bertrand::cpu {
 
-/// Memory on cache lines, not initialised. Grows, and then forgets what it held.
+/// Memory on cache lines. Grows, and then forgets what it held.
 template <typename T>
 class Aligned {
  public:
   void reserve(size_t count) {
-    if (count <= count_) {
-      return;
+    if (count > count_) {
+      take(count, [](size_t bytes) { return std::malloc(bytes); });
     }
-    constexpr size_t kLine = 64;
-    const size_t bytes = (count * sizeof(T) + kLine - 1) / kLine * kLine;
-    data_.reset();
-    data_.reset(static_cast<T*>(std::aligned_alloc(kLine, bytes)));
-    if (!data_) {
-      count_ = 0;
-      throw std::bad_alloc();
-    }
-    count_ = count;
   }
+  /// New memory of zeros. It comes from the system as such: pages not written to cost nothing.
   void reserve_zeroed(size_t count) {
-    reserve(count);
-    std::fill_n(data_.get(), count, T{});
+    take(count, [](size_t bytes) { return std::calloc(bytes, 1); });
   }
 
-  T* data() { return data_.get(); }
-  const T* data() const { return data_.get(); }
+  T* data() { return data_; }
+  const T* data() const { return data_; }
   size_t capacity() const { return count_; }
 
  private:
   struct Free {
-    void operator()(T* memory) const { std::free(memory); }
+    void operator()(void* memory) const { std::free(memory); }
   };
-  std::unique_ptr<T, Free> data_;
+
+  template <typename Allocate>
+  void take(size_t count, const Allocate& allocate) {
+    constexpr size_t kLine = 64;
+    memory_.reset();
+    data_ = nullptr;
+    count_ = 0;
+    size_t space = count * sizeof(T) + kLine;
+    memory_.reset(allocate(space));
+    if (!memory_) {
+      throw std::bad_alloc();
+    }
+    void* begin = memory_.get();
+    data_ = static_cast<T*>(std::align(kLine, count * sizeof(T), begin, space));
+    count_ = count;
+  }
+
+  std::unique_ptr<void, Free> memory_;
+  T* data_ = nullptr;
   size_t count_ = 0;
 };
 

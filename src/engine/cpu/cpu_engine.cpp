@@ -95,18 +95,28 @@ class CpuEngine final : public CpuEngineWithStates {
     std::vector<float> values;
     for (size_t i = 0; i < layout_.parameters.size(); ++i) {
       const ParameterInfo& info = layout_.parameters[i];
-      values.resize(static_cast<size_t>(info.size()));
-      read(info, values);
-      layout_.load(i, values, array);
+      const auto size = static_cast<size_t>(info.size());
+      if (layout_.in_panels(i)) {
+        values.resize(size);
+        read(info, values);
+        layout_.load(i, values, array);
+      } else {
+        read(info, {array + layout_.offsets[i], size});
+      }
     }
   }
   void write_from(const float* array, const ParameterWriter& write) const {
     std::vector<float> values;
     for (size_t i = 0; i < layout_.parameters.size(); ++i) {
       const ParameterInfo& info = layout_.parameters[i];
-      values.resize(static_cast<size_t>(info.size()));
-      layout_.store(i, array, values);
-      write(info, values);
+      const auto size = static_cast<size_t>(info.size());
+      if (layout_.in_panels(i)) {
+        values.resize(size);
+        layout_.store(i, array, values);
+        write(info, values);
+      } else {
+        write(info, {array + layout_.offsets[i], size});
+      }
     }
   }
 

@@ -103,22 +103,14 @@ bool Layout::in_panels(size_t index) const {
 
 void Layout::load(size_t index, std::span<const float> values, float* array) const {
   const auto& shape = parameters[index].shape;
-  if (in_panels(index)) {
-    pack_panels(static_cast<size_t>(shape[1]), static_cast<size_t>(shape[0]), panel_width,
-                values.data(), array + offsets[index]);
-  } else {
-    std::copy(values.begin(), values.end(), array + offsets[index]);
-  }
+  pack_panels(static_cast<size_t>(shape[1]), static_cast<size_t>(shape[0]), panel_width,
+              values.data(), array + offsets[index]);
 }
 
 void Layout::store(size_t index, const float* array, std::span<float> values) const {
   const auto& shape = parameters[index].shape;
-  if (in_panels(index)) {
-    unpack_panels(static_cast<size_t>(shape[1]), static_cast<size_t>(shape[0]), panel_width,
-                  array + offsets[index], values.data());
-  } else {
-    std::copy_n(array + offsets[index], values.size(), values.begin());
-  }
+  unpack_panels(static_cast<size_t>(shape[1]), static_cast<size_t>(shape[0]), panel_width,
+                array + offsets[index], values.data());
 }
 
 }  // namespace bertrand::cpu

@@ -33,7 +33,10 @@ class Layout {
  public:
   Layout(const BertConfig& config, size_t panel_width);
 
-  /// parameters[index] from and to its place in `array`, row-major outside.
+  /// Whether parameters[index] lies in panels; the others lie row-major at their offset.
+  bool in_panels(size_t index) const;
+
+  /// parameters[index], if in panels, from rows to its place in `array` and back.
   void load(size_t index, std::span<const float> values, float* array) const;
   void store(size_t index, const float* array, std::span<float> values) const;
 
@@ -47,9 +50,6 @@ class Layout {
   size_t head_weight = 0, head_bias = 0;
   size_t size = 0;
   size_t transposed_size = 0;  ///< of the weights of a layer, transposed
-
- private:
-  bool in_panels(size_t index) const;
 };
 
 }  // namespace bertrand::cpu
