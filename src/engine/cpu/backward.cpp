@@ -73,7 +73,7 @@ struct PartialLayout {
 
 double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
                          const Dropout& dropout, double weight, const float* parameters,
-                         float* gradients) {
+                         float* gradients, bool accumulate) {
   prepare(batch, parameters, &dropout);
   run_forward([](size_t) {});
   reserve_gradients();
@@ -106,7 +106,7 @@ double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
     }
     reduce(reductions, gradients);
     attend_backward(index);
-    weight_gradients(index, gradients);
+    weight_gradients(index, gradients, accumulate);
   }
   transpose_weights(layout_.layers[0].qkv);
   for_each_block([&](const Block& block) {
@@ -248,7 +248,7 @@ void Network::qkv_backward(size_t index, const Block& block) {
 /// The weights of a layer with what their gradients are made of, and those gradients in tiles of
 /// about equal work. Each tile sums over all tokens in one product, so the result does not depend
 /// on the threads.
-void Network::weight_gradients(size_t index, float* gradients) {
+void Network::weight_gradients(size_t index, float* gradients, bool accumulate) {
   const LayerLayout& at = layout_.layers[index];
   const Layer& state = layers_[index];
   std::vector<WeightSource> sources;
@@ -261,13 +261,14 @@ void Network::weight_gradients(size_t index, float* gradients) {
   sources.push_back({&at.intermediate, &gradients_.intermediate, 0, &state.attended});
   sources.push_back({&at.ffn, &gradients_.ffn, 0, &state.activated});
   if (bf16_) {
-    weight_gradients_bf16(sources, gradients);
+    weight_gradients_bf16(sources, gradients, accumulate);
   } else {
-    weight_gradients_f32(sources, gradients);
+    weight_gradients_f32(sources, gradients, accumulate);
   }
 }
 
-void Network::weight_gradients_f32(std::span<const WeightSource> sources, float* gradients) {
+void Network::weight_gradients_f32(std::span<const WeightSource> sources, float* gradients,
+                                   bool accumulate) {
   struct Tile {
     const WeightSource* source;
     size_t first_row, rows, first_panel, panels;
@@ -294,15 +295,16 @@ void Network::weight_gradients_f32(std::span<const WeightSource> sources, float*
     const FlushDenormals flush;
     const Tile& tile = tiles[task];
     const auto& [weight, dout, column, in] = *tile.source;
-    multiply(GradientProduct{tokens_, weight->k, weight->n, in->f32.row(0), in->f32.stride(),
-                             dout->f32.row(0) + column, dout->f32.stride(),
-                             gradients + weight->offset, tile.first_row, tile.rows,
-                             tile.first_panel, tile.panels, /*accumulate=*/true},
-             scratch_[worker].product.data());
+    multiply(
+        GradientProduct{tokens_, weight->k, weight->n, in->f32.row(0), in->f32.stride(),
+                        dout->f32.row(0) + column, dout->f32.stride(), gradients + weight->offset,
+                        tile.first_row, tile.rows, tile.first_panel, tile.panels, accumulate},
+        scratch_[worker].product.data());
   });
 }
 
-void Network::weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients) {
+void Network::weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients,
+                                    bool accumulate) {
   struct Tile {
     const WeightSource* source;
     size_t first, rows;
@@ -329,7 +331,7 @@ void Network::weight_gradients_bf16(std::span<const WeightSource> sources, float
     const auto& [weight, dout, column, in] = *tile.source;
     ProductShape shape{tile.rows, weight->k, tokens_};
     shape.transpose_a = true;
-    shape.accumulate = true;
+    shape.accumulate = accumulate;
     multiply(shape, MatrixBf16{dout->bf16.row(0) + column + tile.first, dout->bf16.stride()},
              MatrixBf16{in->bf16.row(0), in->bf16.stride()},
              gradients + weight->offset + tile.first * weight->k, weight->k);

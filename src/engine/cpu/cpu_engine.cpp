@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -52,17 +54,31 @@ class CpuEngine final : public CpuEngineWithStates {
   double backward(const PackedBatch& batch, const SpanTargets& targets, const Dropout& dropout,
                   double weight) override {
     need_optimizer();
-    return batch.tokens() == 0 ? 0.0
-                               : network_.backward(batch, targets, dropout, weight,
-                                                   parameters_.data(), gradients_.data());
+    if (batch.tokens() == 0) {
+      return 0;
+    }
+    const double loss =
+        network_.backward(batch, targets, dropout, weight, parameters_.data(), gradients_.data(),
+                          /*accumulate=*/holds_gradients_);
+    holds_gradients_ = true;
+    return loss;
   }
   void store_gradients(const ParameterWriter& write) const override {
     require(optimizer_.has_value(), "gradients");
-    write_from(gradients_.data(), write);
+    if (holds_gradients_) {
+      write_from(gradients_.data(), write);
+      return;
+    }
+    for (const ParameterInfo& info : layout_.parameters) {
+      write(info, std::vector<float>(static_cast<size_t>(info.size())));
+    }
   }
   StepReport step(double learning_rate, const OptimizerSettings& settings) override {
     need_optimizer();
     network_.parameters_changed();
+    if (!std::exchange(holds_gradients_, false)) {
+      gradients_.reserve_zeroed(layout_.size);
+    }
     return optimizer_->step(learning_rate, settings, parameters_.data(), gradients_.data());
   }
 
@@ -126,6 +142,9 @@ class CpuEngine final : public CpuEngineWithStates {
   Network network_;
   Aligned<float> parameters_;
   Aligned<float> gradients_;
+  /// False after a step: what lies in panels is then out of date, and the next backward overwrites
+  /// it, which is cheaper than zeros to add to. The rest is zero.
+  bool holds_gradients_ = false;
   mutable std::optional<Optimizer> optimizer_;
 };
 

@@ -41,9 +41,10 @@ class Network {
 
   SpanLogits forward(const PackedBatch& batch, const float* parameters);
 
-  /// As Engine::backward; gradients has the parameters' layout.
+  /// As Engine::backward; gradients has the parameters' layout. Without accumulate what lies in
+  /// panels is overwritten; the rest is added to all the same.
   double backward(const PackedBatch& batch, const SpanTargets& targets, const Dropout& dropout,
-                  double weight, const float* parameters, float* gradients);
+                  double weight, const float* parameters, float* gradients, bool accumulate);
 
   /// forward() that keeps each layer's output: [layers + 1][T * H], the embeddings first. For
   /// tests.
@@ -145,9 +146,11 @@ class Network {
   void start_backward(const Block& block);
   void ffn_backward(size_t index, const Block& block);
   void attend_backward(size_t index);
-  void weight_gradients(size_t index, float* gradients);
-  void weight_gradients_f32(std::span<const WeightSource> sources, float* gradients);
-  void weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients);
+  void weight_gradients(size_t index, float* gradients, bool accumulate);
+  void weight_gradients_f32(std::span<const WeightSource> sources, float* gradients,
+                            bool accumulate);
+  void weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients,
+                             bool accumulate);
   void qkv_backward(size_t index, const Block& block);
   void embed_backward(const Block& block);
   void gather_embeddings(const PackedBatch& batch, float* gradients);

@@ -34,11 +34,20 @@ std::vector<double> Optimizer::squared_norms(const float* gradients) {
   return of_parameters;
 }
 
+/// Back to zero, but for what the next backward overwrites.
+void Optimizer::clear(const Piece& piece, float* gradients) const {
+  if (!layout_.in_panels(piece.parameter)) {
+    std::fill_n(gradients + piece.begin, piece.count, 0.0F);
+  }
+}
+
 StepReport Optimizer::step(double learning_rate, const OptimizerSettings& settings,
                            float* parameters, float* gradients) {
   const std::vector<double> squares = squared_norms(gradients);
   const double norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
   if (!std::isfinite(norm)) {
+    pool_.for_each(pieces_.size(),
+                   [&](size_t index, unsigned) { clear(pieces_[index], gradients); });
     return {norm};
   }
   ++steps_;
@@ -73,7 +82,7 @@ StepReport Optimizer::step(double learning_rate, const OptimizerSettings& settin
     mine.decay = static_cast<float>(decays ? learning_rate * settings.weight_decay : 0.0);
     adam(piece.count, mine, gradients + piece.begin, m_.data() + piece.begin,
          v_.data() + piece.begin, parameters + piece.begin);
-    std::fill_n(gradients + piece.begin, piece.count, 0.0F);
+    clear(piece, gradients);
   });
   return {norm};
 }

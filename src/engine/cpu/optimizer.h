@@ -11,7 +11,8 @@
 
 namespace bertrand::cpu {
 
-/// Adam over all parameters: norms of the gradients, clipping, the step, gradients back to zero.
+/// Adam over all parameters: norms of the gradients, clipping, the step, gradients back to zero but
+/// for those in panels, which the next backward overwrites.
 /// AdamW (Loshchilov, Hutter, arXiv:1711.05101) as in PyTorch; BertAdam as in Google's BERT: no
 /// bias correction, epsilon beside the root, decay inside the update.
 class Optimizer {
@@ -32,6 +33,7 @@ class Optimizer {
   };
 
   std::vector<double> squared_norms(const float* gradients);
+  void clear(const Piece& piece, float* gradients) const;
 
   const Layout& layout_;
   ThreadPool& pool_;
