@@ -9,18 +9,20 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/bert_weights.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/tensor.h"
 #include "model/config.h"
 #include "model/parameters.h"
 
 namespace bertrand {
 
-/// A folder with config.json or bert_config.json, vocab.txt and model.safetensors, opened for
-/// reading.
+/// A folder with config.json or bert_config.json, vocab.txt and the weights, opened for reading:
+/// model.safetensors or pytorch_model.bin, either of them also in several files with an index.
 class ModelFolder {
  public:
-  /// Maps the weights and checks every tensor against the config. Names may lack "bert.", and
-  /// LayerNorm may have gamma and beta. Throws one Error (bad_input) that names every tensor that
+  /// Opens the weights and checks every tensor against the config. Names may be those of any
+  /// dialect (see names.h). Throws one Error (bad_input) that names every tensor that
   /// is missing, mis-shaped, of whole numbers or unheard of; a missing qa_outputs is no error (see
   /// lacks_head).
   static ModelFolder open(const std::filesystem::path& path);
@@ -40,7 +42,10 @@ class ModelFolder {
   /// heads of pre-training and classification, the table of positions.
   const std::vector<std::string>& extra_tensors() const { return extra_; }
 
-  /// Reads parameters, converted to f32; keeps the weights mapped by itself.
+  /// What was changed to fit the config: rows cut; a line each.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  /// Reads parameters, converted to f32; keeps the weights open by itself.
   ParameterReader parameters(uint64_t seed) const;
 
   /// "bert.pooler.dense.weight" [hidden, hidden] and ".bias" [hidden], converted to f32; empty
@@ -53,8 +58,9 @@ class ModelFolder {
   std::optional<bool> lower_case_;
   bool lacks_head_ = false;
   std::vector<std::string> extra_;
-  std::shared_ptr<const TensorFile> tensors_;
-  std::map<std::string, TensorView> stored_;  // by parameter name
+  std::vector<std::string> notes_;
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  std::map<std::string, Weight> stored_;  // parameters and pooler, by name
 };
 
 /// What a model folder is made of, for writing.

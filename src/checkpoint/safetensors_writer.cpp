@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
-#include <numeric>
 
 #include <nlohmann/json.hpp>
 
@@ -16,12 +14,6 @@ constexpr size_t kAlignment = 8;  // of the first tensor's bytes
 constexpr size_t kBlock = 1 << 16;
 constexpr float kLargestF16 = 65504;
 
-size_t byte_size(const TensorInfo& tensor) {
-  return static_cast<size_t>(std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1},
-                                             std::multiplies<>())) *
-         size_of(tensor.type);
-}
-
 std::string header_of(const std::vector<TensorInfo>& tensors,
                       const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
@@ -30,7 +22,7 @@ std::string header_of(const std::vector<TensorInfo>& tensors,
   }
   size_t offset = 0;
   for (const TensorInfo& tensor : tensors) {
-    const size_t end = offset + byte_size(tensor);
+    const size_t end = offset + tensor.bytes();
     header[tensor.name] = {
         {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
     offset = end;
@@ -53,7 +45,7 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
 }
 
 const TensorInfo& SafetensorsWriter::next(size_t bytes) {
-  if (written_ == tensors_.size() || byte_size(tensors_[written_]) != bytes) {
+  if (written_ == tensors_.size() || tensors_[written_].bytes() != bytes) {
     throw Error(ErrorCode::runtime, where_ + ": the tensors to write are not those announced.");
   }
   return tensors_[written_++];
@@ -80,6 +72,18 @@ void SafetensorsWriter::write(std::span<const float> values) {
 void SafetensorsWriter::write_bytes(std::span<const std::byte> bytes) {
   next(bytes.size());
   file_.write(bytes);
+}
+
+void SafetensorsWriter::write_part(std::span<const std::byte> bytes) {
+  part_ += bytes.size();
+  if (written_ == tensors_.size() || part_ > tensors_[written_].bytes()) {
+    throw Error(ErrorCode::runtime, where_ + ": the tensors to write are not those announced.");
+  }
+  file_.write(bytes);
+  if (part_ == tensors_[written_].bytes()) {
+    part_ = 0;
+    ++written_;
+  }
 }
 
 void SafetensorsWriter::commit() {

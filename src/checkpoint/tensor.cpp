@@ -7,6 +7,9 @@
 #include <functional>
 #include <numeric>
 
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 
 namespace bertrand {
@@ -98,6 +101,39 @@ std::string_view name_of(DataType type) { return kTypes[static_cast<size_t>(type
 
 int64_t TensorView::size() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+int64_t TensorInfo::size() const {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+size_t TensorInfo::bytes() const { return static_cast<size_t>(size()) * size_of(type); }
+
+std::optional<int64_t> checked_size(std::span<const int64_t> shape) {
+  int64_t size = 8;
+  for (const int64_t dimension : shape) {
+    if (dimension < 0 || __builtin_mul_overflow(size, dimension, &size)) {
+      return std::nullopt;
+    }
+  }
+  return size / 8;
+}
+
+std::string printable(std::string_view text) {
+  constexpr size_t kShown = 200;
+  const std::string shown = nlohmann::json(text.substr(0, kShown))
+                                .dump(/*indent=*/-1, ' ', /*ensure_ascii=*/true,
+                                      nlohmann::json::error_handler_t::replace);
+  return shown.substr(1, shown.size() - 2) + (text.size() > kShown ? "..." : "");
+}
+
+std::string shape_text(std::span<const int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ","));
+}
+
+bool is_floating_point(DataType type) {
+  return type == DataType::f32 || type == DataType::f16 || type == DataType::bf16 ||
+         type == DataType::f64;
 }
 
 const TensorView* TensorFile::find(std::string_view name) const {
