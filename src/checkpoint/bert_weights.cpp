@@ -16,10 +16,11 @@ namespace {
 
 constexpr std::string_view kHead = "qa_outputs.";
 
-/// The layer that pre-training puts on top of [CLS]; kept beside the model, not part of it.
+/// The layer that pre-training puts on top of [CLS]; kept beside the model, not part of it. In the
+/// order in which write_model_folder writes them.
 std::vector<ParameterInfo> pooler_parameters(const BertConfig& config) {
-  return {{"bert.pooler.dense.weight", {config.hidden_size, config.hidden_size}, true},
-          {"bert.pooler.dense.bias", {config.hidden_size}, false}};
+  return {{"bert.pooler.dense.bias", {config.hidden_size}, false},
+          {"bert.pooler.dense.weight", {config.hidden_size, config.hidden_size}, true}};
 }
 
 /// Tensors with a row for each word piece.

@@ -25,7 +25,7 @@ struct Weight {
 /// The tensors of a checkpoint, matched with the model that a config describes.
 struct BertWeights {
   std::vector<Weight> parameters;    ///< of the encoder and the span head, in the model's order
-  std::vector<Weight> pooler;        ///< weight and bias, or none
+  std::vector<Weight> pooler;        ///< bias and weight, or none
   std::vector<Weight> heads;         ///< cls.* and classifier.*, by name
   std::vector<std::string> buffers;  ///< names of tables that hold no weights
   std::vector<std::string> unknown;  ///< names of tensors that have no place in a BERT

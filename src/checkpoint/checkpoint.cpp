@@ -55,7 +55,8 @@ bool begins_with(std::span<const std::byte> bytes, std::string_view text, size_t
 void refuse_known(std::span<const std::byte> bytes, const fs::path& path) {
   if (begins_with(bytes, "ustar", 257) || begins_with(bytes, "sys_info")) {
     refuse(path,
-           "is a TAR file, as torch.save wrote until 2016, which is not supported; load it with "
+           "is a TAR file, as the first releases of PyTorch wrote, which is not supported; load it "
+           "with "
            "PyTorch and save it again: torch.save(torch.load(OLD), NEW).");
   }
   if (begins_with(bytes, "\x89HDF\r\n")) {

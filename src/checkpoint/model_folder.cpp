@@ -14,19 +14,6 @@
 namespace bertrand {
 namespace {
 
-/// The text of a small file; no more than a file that describes a model can need.
-std::string read_small(const std::filesystem::path& path) {
-  constexpr size_t kMost = 1 << 20;
-  const MappedFile file(path);
-  if (file.bytes().size() > kMost) {
-    throw Error(ErrorCode::bad_input, path.string() + ": has " +
-                                          std::to_string(file.bytes().size()) +
-                                          " bytes; a description of a model has less than " +
-                                          std::to_string(kMost) + ".");
-  }
-  return std::string(file.text());
-}
-
 std::filesystem::path config_path(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder)) {
     throw Error(ErrorCode::io, folder.string() +
@@ -34,10 +21,8 @@ std::filesystem::path config_path(const std::filesystem::path& folder) {
                                    "with config.json, vocab.txt and the weights "
                                    "(model.safetensors or pytorch_model.bin).");
   }
-  for (const char* name : {"config.json", "bert_config.json"}) {
-    if (std::filesystem::exists(folder / name)) {
-      return folder / name;
-    }
+  if (std::filesystem::path found = find_config(folder); !found.empty()) {
+    return found;
   }
   throw Error(ErrorCode::bad_input, folder.string() +
                                         ": holds neither config.json nor bert_config.json, so it "
@@ -60,11 +45,35 @@ std::filesystem::path weights_path(const std::filesystem::path& folder) {
   return path;
 }
 
+}  // namespace
+
+std::string read_description(const std::filesystem::path& path) {
+  constexpr size_t kMost = 1 << 20;
+  const MappedFile file(path);
+  if (file.bytes().size() > kMost) {
+    throw Error(ErrorCode::bad_input, path.string() + ": has " +
+                                          std::to_string(file.bytes().size()) +
+                                          " bytes; a description of a model has less than " +
+                                          std::to_string(kMost) + ".");
+  }
+  return std::string(file.text());
+}
+
+std::filesystem::path find_config(const std::filesystem::path& folder) {
+  for (const char* name : {"config.json", "bert_config.json"}) {
+    if (std::filesystem::exists(folder / name)) {
+      return folder / name;
+    }
+  }
+  return {};
+}
+
 std::optional<bool> read_lower_case(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) {
     return std::nullopt;
   }
-  const auto config = nlohmann::json::parse(read_small(path), nullptr, /*allow_exceptions=*/false);
+  const auto config =
+      nlohmann::json::parse(read_description(path), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) {
     throw Error(ErrorCode::bad_input, path.string() + ": is not one valid JSON object.");
   }
@@ -78,13 +87,11 @@ std::optional<bool> read_lower_case(const std::filesystem::path& path) {
   return field->get<bool>();
 }
 
-}  // namespace
-
 ModelFolder ModelFolder::open(const std::filesystem::path& path) {
   ModelFolder folder;
   folder.path_ = path;
   const std::filesystem::path config = config_path(path);
-  folder.config_ = BertConfig::from_json(read_small(config), config.string());
+  folder.config_ = BertConfig::from_json(read_description(config), config.string());
   folder.lower_case_ = read_lower_case(path / "tokenizer_config.json");
   const std::filesystem::path weights = weights_path(path);
   folder.checkpoint_ = open_checkpoint(weights);

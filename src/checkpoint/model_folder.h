@@ -75,6 +75,21 @@ struct ModelFolderContents {
   std::map<std::string, std::vector<float>> pooler;  ///< as from ModelFolder::pooler, or empty
 };
 
+/// Writes vocab.txt (a copy of `vocabulary`), tokenizer_config.json and special_tokens_map.json
+/// into the existing folder `path`, each whole or not at all.
+void write_tokenizer_files(const std::filesystem::path& path, const BertConfig& config,
+                           const std::filesystem::path& vocabulary, bool lower_case);
+
+/// The text of a small file. Throws Error (bad_input) where it has more bytes than a file that
+/// describes a model can need.
+std::string read_description(const std::filesystem::path& path);
+
+/// config.json or bert_config.json of a folder; empty where it has neither.
+std::filesystem::path find_config(const std::filesystem::path& folder);
+
+/// do_lower_case of a tokenizer_config.json; empty where there is no such file or it does not say.
+std::optional<bool> read_lower_case(const std::filesystem::path& path);
+
 /// Writes config.json, vocab.txt, tokenizer_config.json, special_tokens_map.json and
 /// model.safetensors into the existing folder `path`, each whole or not at all; transformers loads
 /// it.

@@ -1,18 +1,18 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight_writer.h"
 
 namespace bertrand {
 namespace {
 
 constexpr size_t kAlignment = 8;  // of the first tensor's bytes
 constexpr size_t kBlock = 1 << 16;
-constexpr float kLargestF16 = 65504;
 
 std::string header_of(const std::vector<TensorInfo>& tensors,
                       const std::map<std::string, std::string>& metadata) {
@@ -57,14 +57,7 @@ void SafetensorsWriter::write(std::span<const float> values) {
   for (size_t begin = 0; begin < values.size(); begin += kBlock) {
     const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
     buffer_.resize(block.size() * width);
-    from_f32(block, tensor.type, buffer_);
-    const auto fits = [](float value) {
-      return !(std::abs(value) >= kLargestF16 + 16) || std::isinf(value);
-    };
-    if (tensor.type == DataType::f16 && !std::all_of(block.begin(), block.end(), fits)) {
-      throw Error(ErrorCode::runtime, where_ + ": a value of \"" + tensor.name +
-                                          "\" is too large for F16; write BF16 or F32 instead.");
-    }
+    narrow_f32(block, tensor, buffer_, where_);
     file_.write(buffer_);
   }
 }
@@ -91,6 +84,26 @@ void SafetensorsWriter::commit() {
     throw Error(ErrorCode::runtime, where_ + ": not every tensor announced was written.");
   }
   file_.commit();
+}
+
+namespace {
+
+class SafetensorsWeights : public WeightWriter {
+ public:
+  SafetensorsWeights(const std::filesystem::path& path, std::vector<TensorInfo> tensors)
+      : writer_(path, std::move(tensors)) {}
+  void write(std::span<const std::byte> bytes) override { writer_.write_part(bytes); }
+  void commit() override { writer_.commit(); }
+
+ private:
+  SafetensorsWriter writer_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightWriter> make_safetensors_writer(const std::filesystem::path& path,
+                                                      std::vector<TensorInfo> tensors) {
+  return std::make_unique<SafetensorsWeights>(path, std::move(tensors));
 }
 
 }  // namespace bertrand

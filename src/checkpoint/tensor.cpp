@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <numeric>
@@ -194,6 +195,19 @@ void from_f32(std::span<const float> values, DataType type, std::span<std::byte>
       return;
     default:
       throw Error(ErrorCode::runtime, "Weights are stored as F32, F16 or BF16 only.");
+  }
+}
+
+void narrow_f32(std::span<const float> values, const TensorInfo& tensor, std::span<std::byte> bytes,
+                const std::string& where) {
+  constexpr float kTooLarge = 65504 + 16;  // rounds to infinity in f16
+  from_f32(values, tensor.type, bytes);
+  const auto fits = [](float value) {
+    return !(std::abs(value) >= kTooLarge) || std::isinf(value);
+  };
+  if (tensor.type == DataType::f16 && !std::all_of(values.begin(), values.end(), fits)) {
+    throw Error(ErrorCode::runtime, where + ": a value of \"" + tensor.name +
+                                        "\" is too large for F16; write BF16 or F32 instead.");
   }
 }
 

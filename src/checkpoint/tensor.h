@@ -69,4 +69,9 @@ bool is_floating_point(DataType type);
 /// bf16.
 void from_f32(std::span<const float> values, DataType type, std::span<std::byte> bytes);
 
+/// from_f32 to the tensor's type. Throws Error (runtime) naming `where` and the tensor where a
+/// finite value is too large for it.
+void narrow_f32(std::span<const float> values, const TensorInfo& tensor, std::span<std::byte> bytes,
+                const std::string& where);
+
 }  // namespace bertrand

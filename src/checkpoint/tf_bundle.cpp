@@ -167,7 +167,13 @@ class TfBundle : public Checkpoint {
     for (const TfSlice& slice : entry.slices) {
       stored += index_.entries.find(slice_key(info.name, slice))->second.size;
     }
-    if (stored != info.bytes()) refuse(info.name, "is not filled by its slices");
+    uint64_t there = 0;
+    for (const Shard& shard : shards_) {
+      there += shard.file ? shard.file->bytes().size() : 0;
+    }
+    if (stored != info.bytes() || stored > there) {
+      refuse(info.name, "is not filled by its slices");
+    }
     buffer.resize(info.bytes());
     std::vector<bool> filled(static_cast<size_t>(info.size()));
     for (const TfSlice& slice : entry.slices) {
