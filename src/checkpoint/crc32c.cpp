@@ -48,8 +48,8 @@ __attribute__((target("sse4.2"))) uint32_t by_instruction(std::span<const std::b
 
 uint32_t crc32c(std::span<const std::byte> bytes, uint32_t before) {
 #ifdef __x86_64__
-  static const bool kHasInstruction = __builtin_cpu_supports("sse4.2") != 0;
-  if (kHasInstruction) {
+  static const bool has_instruction = __builtin_cpu_supports("sse4.2") != 0;
+  if (has_instruction) {
     return ~by_instruction(bytes, ~before);
   }
 #endif

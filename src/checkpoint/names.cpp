@@ -132,7 +132,10 @@ std::optional<ModelName> find(const Dialect& dialect, std::string_view stored) {
     std::string_view number;
     if (!take(rest, module.stored, number)) continue;
     for (const Ending& ending : dialect.endings) {
-      if (rest != ending.stored) continue;
+      // Only tables of embeddings have no ending of their own.
+      if (rest != ending.stored || (rest.empty() && !module.stored.ends_with("_embeddings"))) {
+        continue;
+      }
       std::string name(module.ours);
       if (const size_t gap = name.find('#'); gap != name.npos) name.replace(gap, 1, number);
       name += ending.ours;

@@ -14,6 +14,7 @@ namespace {
 using ::testing::HasSubstr;
 using namespace std::string_literals;
 
+/// Its texts lie in `pickle`.
 PickledObjects parse(const std::string& pickle) {
   Cursor cursor(test::as_bytes(pickle), "x.pt");
   return PickledObjects::parse(cursor, "x.pt");
@@ -82,7 +83,8 @@ constexpr const char* kStorage =
 
 /// The refusal of a tensor in a storage of `bytes` bytes.
 std::string tensor_refusal(const std::string& place, uint64_t bytes = 24) {
-  const PickledObjects objects = parse("}S'a'\n"s + kStorage + place + "\x89}tRs.");
+  const std::string pickle = "}S'a'\n"s + kStorage + place + "\x89}tRs.";
+  const PickledObjects objects = parse(pickle);
   return test::error_of(
       3, [&] { find_state(objects, "x.pt", [&](const std::string&) { return bytes; }); });
 }
