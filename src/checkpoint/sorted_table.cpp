@@ -30,8 +30,8 @@ Handle read_handle(Cursor& cursor) {
 
 class TableReader {
  public:
-  TableReader(std::span<const std::byte> file, const std::string& where)
-      : file_(file), where_(where) {}
+  TableReader(std::span<const std::byte> file, const std::string& where, bool check)
+      : file_(file), where_(where), check_(check) {}
 
   void read(const EntryCall& entry) {
     const size_t place = file_.size() - kFooter;
@@ -65,7 +65,7 @@ class TableReader {
     const uint8_t packing = trailer.byte();
     const auto checksum = trailer.number<uint32_t>();
     const auto bytes = file_.subspan(place, size);
-    if (masked_crc32c(crc32c(file_.subspan(place, size + 1))) != checksum) {
+    if (check_ && masked_crc32c(crc32c(file_.subspan(place, size + 1))) != checksum) {
       trailer.fail("a block does not have the checksum it should");
     }
     if (packing == 0) {
@@ -107,6 +107,7 @@ class TableReader {
 
   std::span<const std::byte> file_;
   const std::string& where_;
+  bool check_;
 };
 
 }  // namespace
@@ -119,12 +120,12 @@ bool is_sorted_table(std::span<const std::byte> file) {
 }
 
 void read_sorted_table(std::span<const std::byte> file, const std::string& where,
-                       const EntryCall& entry) {
+                       const EntryCall& entry, bool check) {
   if (!is_sorted_table(file)) {
     throw Error(ErrorCode::bad_input,
                 where + ": does not end as an index of TensorFlow does; it is damaged or cut off.");
   }
-  TableReader(file, where).read(entry);
+  TableReader(file, where, check).read(entry);
 }
 
 }  // namespace bertrand

@@ -207,27 +207,30 @@ void append_signed(std::string& key, int64_t number) {
 
 }  // namespace
 
-TfIndex read_tf_index(std::span<const std::byte> file, const std::string& where) {
+TfIndex read_tf_index(std::span<const std::byte> file, const std::string& where, bool check) {
   TfIndex index;
   bool has_header = false;
   size_t slices = 0;
   size_t key_bytes = 0;
-  read_sorted_table(file, where, [&](std::string_view key, std::span<const std::byte> value) {
-    if (key.empty()) {
-      if (has_header) damaged(where, "has two headers");
-      read_header(value, where, index);
-      has_header = true;
-      return;
-    }
-    key_bytes += key.size();
-    if (index.entries.size() == kMostEntries || key_bytes > kMostKeyBytes) {
-      damaged(where, "has too many entries");
-    }
-    TfEntry entry = read_entry(value, where + ": \"" + printable(key) + "\"", slices);
-    if (!index.entries.emplace(key, std::move(entry)).second) {
-      damaged(where, "has \"" + printable(key) + "\" twice");
-    }
-  });
+  read_sorted_table(
+      file, where,
+      [&](std::string_view key, std::span<const std::byte> value) {
+        if (key.empty()) {
+          if (has_header) damaged(where, "has two headers");
+          read_header(value, where, index);
+          has_header = true;
+          return;
+        }
+        key_bytes += key.size();
+        if (index.entries.size() == kMostEntries || key_bytes > kMostKeyBytes) {
+          damaged(where, "has too many entries");
+        }
+        TfEntry entry = read_entry(value, where + ": \"" + printable(key) + "\"", slices);
+        if (!index.entries.emplace(key, std::move(entry)).second) {
+          damaged(where, "has \"" + printable(key) + "\" twice");
+        }
+      },
+      check);
   if (!has_header) {
     throw Error(ErrorCode::bad_input,
                 where +

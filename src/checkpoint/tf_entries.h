@@ -36,8 +36,8 @@ struct TfIndex {
   std::map<std::string, TfEntry, std::less<>> entries;
 };
 
-/// Throws Error (bad_input) naming the file.
-TfIndex read_tf_index(std::span<const std::byte> file, const std::string& where);
+/// Throws Error (bad_input) naming the file. `check`: see read_sorted_table.
+TfIndex read_tf_index(std::span<const std::byte> file, const std::string& where, bool check = true);
 
 /// The key under which a slice's data is found. Source:
 /// tensorflow/core/util/saved_tensor_slice_util (EncodeTensorNameSlice) and

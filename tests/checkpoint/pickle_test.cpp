@@ -38,9 +38,10 @@ TEST(Pickle, NeverCallsWhatIsNotATensor) {
 }
 
 TEST(Pickle, BuildsNumbersTextsAndContainers) {
-  const PickledObjects objects = parse(
+  const std::string pickle =
       "}(S'a'\nI-5\nS'b'\n\x8a\x02\x00\x80\x8c\x01"
-      "c\x88u."s);
+      "c\x88u."s;
+  const PickledObjects objects = parse(pickle);
   const auto* root = objects.get<PickledObjects::Dictionary>(objects.root());
   ASSERT_NE(root, nullptr);
   ASSERT_EQ(root->items.size(), 3U);
