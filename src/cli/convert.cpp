@@ -55,8 +55,9 @@ void take_reference_flags(Flags& flags) {
 void choose_format(Flags& flags) {
   ConvertOptions& options = flags.options;
   std::error_code ignored;
-  const std::string by_name =
-      std::filesystem::is_directory(options.out, ignored) ? "" : format_of(options.out);
+  const bool by_flags =
+      !flags.reference_out.empty() || std::filesystem::is_directory(options.out, ignored);
+  const std::string by_name = by_flags ? "" : format_of(options.out);
   if (!by_name.empty()) {
     options.single_file = true;
     if (!flags.format.empty() && flags.format != by_name) {
@@ -80,7 +81,7 @@ void run(Flags& flags) {
     throw Error(ErrorCode::usage,
                 "Give what to convert and where to: bertrand convert IN OUT; see --help.");
   }
-  if (flags.reference_out.empty()) choose_format(flags);
+  choose_format(flags);
   if (!flags.type.empty()) {
     options.type = flags.type == "f16"    ? DataType::f16
                    : flags.type == "bf16" ? DataType::bf16
