@@ -106,6 +106,7 @@ class Conversion {
     leave_out(found.buffers, "Tables that hold no weights are");
     leave_out(found.unknown, "These have no place in a BERT and are");
     std::vector<std::string> others;
+    others.reserve(checkpoint_->others().size());
     for (const TensorInfo& other : checkpoint_->others()) others.push_back(other.name);
     leave_out(others, "Tensors beside the model (of an optimizer and the like) are");
     if (!found.has_span_head) {
@@ -216,6 +217,7 @@ class Conversion {
 
   std::unique_ptr<WeightWriter> make_writer(const fs::path& path) const {
     std::vector<TensorInfo> tensors;
+    tensors.reserve(weights_.size());
     for (const Weight& weight : weights_) tensors.push_back(written(weight.info));
     switch (options_.format) {
       case WeightFormat::pytorch:

@@ -68,6 +68,7 @@ std::vector<int64_t> Unpickler::numbers(Id id) {
   const auto& items = expect<PickledObjects::List>(id, "a shape").items;
   if (items.size() > kMostDimensions) damaged("has a tensor with too many dimensions");
   std::vector<int64_t> values;
+  values.reserve(items.size());
   for (const Id item : items) values.push_back(static_cast<int64_t>(count(item)));
   spend(values.size() * sizeof values[0]);
   return values;

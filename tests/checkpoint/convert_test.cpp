@@ -63,6 +63,7 @@ class ConvertTest : public ::testing::Test {
   /// Writes model/model.safetensors again with other names, shapes and values.
   void write_weights(const std::vector<std::pair<TensorInfo, std::vector<float>>>& tensors) {
     std::vector<TensorInfo> infos;
+    infos.reserve(tensors.size());
     for (const auto& [info, values] : tensors) infos.push_back(info);
     SafetensorsWriter writer(folder_ / "model/model.safetensors", infos);
     for (const auto& [info, values] : tensors) writer.write(values);
@@ -71,6 +72,7 @@ class ConvertTest : public ::testing::Test {
 
   std::vector<std::pair<TensorInfo, std::vector<float>>> small_tensors() const {
     std::vector<std::pair<TensorInfo, std::vector<float>>> tensors;
+    tensors.reserve(contents_.parameters.size());
     for (const ParameterInfo& info : contents_.parameters) {
       tensors.push_back({{info.name, DataType::f32, info.shape}, test::small_values(info)});
     }

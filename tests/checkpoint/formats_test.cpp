@@ -28,6 +28,7 @@ std::filesystem::path corpus(const std::string& name) {
 
 std::vector<std::string> names_of(const std::vector<TensorInfo>& tensors) {
   std::vector<std::string> names;
+  names.reserve(tensors.size());
   for (const TensorInfo& tensor : tensors) names.push_back(tensor.name);
   return names;
 }
