@@ -25,8 +25,8 @@ TEST(Convert, WritesFoldersThatAnswer) {
   EXPECT_THAT(outcome.out, HasSubstr("new: 103 tensors"));
   EXPECT_THAT(outcome.out, HasSubstr("(safetensors)"));
   const std::string ask = " -q 'Who wrote it?' -c 'The letter was written by the gardener.'";
-  const auto before = program.run("ask --quiet --model " + kModel + ask);
-  const auto after = program.run("ask --quiet --model new" + ask);
+  const auto before = program.run("--quiet ask --model " + kModel + ask);
+  const auto after = program.run("--quiet ask --model new" + ask);
   EXPECT_EQ(after.status, 0) << after.err;
   EXPECT_EQ(after.out, before.out);
 }
@@ -39,7 +39,7 @@ TEST(Convert, TakesTheFlagsOfTheReference) {
       program.run("convert --tf_checkpoint_path " + tiny + "/bert_model.ckpt --bert_config_file " +
                   tiny + "/bert_config.json --pytorch_dump_path dump");
   EXPECT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("global_step"));
+  EXPECT_THAT(outcome.err, HasSubstr("LayerNorm/beta/adam_m"));
   const auto inspected = program.run("inspect --json --check dump");
   const auto json = nlohmann::json::parse(inspected.out);
   EXPECT_EQ(json["kind"], "PyTorch (zip)");
