@@ -15,3 +15,4 @@ find_package(OpenMP REQUIRED)  # only to tell oneDNN to stay on one thread
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
+pkg_check_modules(snappy REQUIRED IMPORTED_TARGET snappy)

@@ -111,6 +111,12 @@ std::string_view MappedFile::text() const {
   return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
 }
 
+void MappedFile::release() const {
+  if (!bytes_.empty()) {
+    ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
+  }
+}
+
 std::string read_file(const std::filesystem::path& path) {
   if (path == "-") {
     return {std::istreambuf_iterator<char>(std::cin), {}};

@@ -25,6 +25,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return bytes_; }
   std::string_view text() const;
 
+  /// Lets the system take back the memory of pages read so far; they are read again when looked at.
+  void release() const;
+
  private:
   std::span<const std::byte> bytes_;
 };

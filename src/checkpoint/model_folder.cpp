@@ -1,68 +1,53 @@
 #include "checkpoint/model_folder.h"
 
-#include <string_view>
+#include <algorithm>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/bert_weights.h"
+#include "checkpoint/checkpoint.h"
 #include "model/initial_parameters.h"
 
 namespace bertrand {
 namespace {
 
-constexpr std::string_view kPrefix = "bert.";
-constexpr std::string_view kHead = "qa_outputs.";
-
-/// The layer that pre-training puts on top of [CLS]; kept beside the model, not part of it.
-std::vector<ParameterInfo> pooler_parameters(const BertConfig& config) {
-  return {{"bert.pooler.dense.weight", {config.hidden_size, config.hidden_size}, true},
-          {"bert.pooler.dense.bias", {config.hidden_size}, false}};
-}
-
-bool replace_ending(std::string& text, std::string_view old, std::string_view fresh) {
-  if (!text.ends_with(old)) {
-    return false;
+std::filesystem::path config_path(const std::filesystem::path& folder) {
+  if (!std::filesystem::is_directory(folder)) {
+    throw Error(ErrorCode::io, folder.string() +
+                                   ": there is no such folder; a model is a folder "
+                                   "with config.json, vocab.txt and the weights "
+                                   "(model.safetensors or pytorch_model.bin).");
   }
-  text.replace(text.size() - old.size(), old.size(), fresh);
-  return true;
-}
-
-/// The name a tensor has today: the encoder's begin with "bert.", LayerNorm has weight and bias
-/// (in the first releases gamma and beta).
-std::string today(std::string_view stored) {
-  std::string name(stored);
-  replace_ending(name, "LayerNorm.gamma", "LayerNorm.weight") ||
-      replace_ending(name, "LayerNorm.beta", "LayerNorm.bias");
-  for (const std::string_view part : {"embeddings.", "encoder.", "pooler."}) {
-    if (name.starts_with(part)) {
-      return std::string(kPrefix) + name;
-    }
+  if (std::filesystem::path found = find_config(folder); !found.empty()) {
+    return found;
   }
-  return name;
+  throw Error(ErrorCode::bad_input, folder.string() +
+                                        ": holds neither config.json nor bert_config.json, so it "
+                                        "is not the folder of a BERT model.");
 }
 
-bool is_floating_point(DataType type) {
-  return type == DataType::f32 || type == DataType::f16 || type == DataType::bf16 ||
-         type == DataType::f64;
+std::filesystem::path weights_path(const std::filesystem::path& folder) {
+  const std::filesystem::path path = find_weights(folder);
+  if (path.extension() == ".index") {
+    throw Error(ErrorCode::bad_input,
+                path.string() + ": is a TensorFlow checkpoint, which must be converted first: " +
+                    "bertrand convert " + folder.string() + " NEW-FOLDER.");
+  }
+  if (path.empty()) {
+    throw Error(ErrorCode::bad_input,
+                folder.string() +
+                    ": holds no model.safetensors and no pytorch_model.bin; weights under other "
+                    "names are read by bertrand convert.");
+  }
+  return path;
 }
 
-/// A name from the file, as it is fit for a message.
-std::string printable(const std::string& name) {
-  const std::string text = nlohmann::json(name).dump(/*indent=*/-1, ' ', /*ensure_ascii=*/true);
-  return text.substr(1, text.size() - 2);
-}
+}  // namespace
 
-/// Tensors of BERT's other heads, and buffers: of no use here, and no sign of a wrong file.
-bool is_known_extra(std::string_view name) {
-  return name.starts_with("bert.pooler.") || name.starts_with("cls.") ||
-         name.starts_with("classifier.") || name == "bert.embeddings.position_ids" ||
-         name == "bert.embeddings.token_type_ids";
-}
-
-/// The text of a small file; no more than a file that describes a model can need.
-std::string read_small(const std::filesystem::path& path) {
+std::string read_description(const std::filesystem::path& path) {
   constexpr size_t kMost = 1 << 20;
   const MappedFile file(path);
   if (file.bytes().size() > kMost) {
@@ -74,38 +59,21 @@ std::string read_small(const std::filesystem::path& path) {
   return std::string(file.text());
 }
 
-std::filesystem::path config_path(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder)) {
-    throw Error(ErrorCode::io, folder.string() +
-                                   ": there is no such folder; a model is a folder "
-                                   "with config.json, vocab.txt and "
-                                   "model.safetensors.");
-  }
+std::filesystem::path find_config(const std::filesystem::path& folder) {
   for (const char* name : {"config.json", "bert_config.json"}) {
     if (std::filesystem::exists(folder / name)) {
       return folder / name;
     }
   }
-  throw Error(ErrorCode::bad_input, folder.string() +
-                                        ": holds neither config.json nor bert_config.json, so it "
-                                        "is not the folder of a BERT model.");
-}
-
-std::filesystem::path weights_path(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "model.safetensors";
-  if (!std::filesystem::exists(path)) {
-    throw Error(ErrorCode::bad_input, folder.string() +
-                                          ": holds no model.safetensors; weights in other formats "
-                                          "or in several files must be saved as that one first.");
-  }
-  return path;
+  return {};
 }
 
 std::optional<bool> read_lower_case(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) {
     return std::nullopt;
   }
-  const auto config = nlohmann::json::parse(read_small(path), nullptr, /*allow_exceptions=*/false);
+  const auto config =
+      nlohmann::json::parse(read_description(path), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) {
     throw Error(ErrorCode::bad_input, path.string() + ": is not one valid JSON object.");
   }
@@ -119,126 +87,71 @@ std::optional<bool> read_lower_case(const std::filesystem::path& path) {
   return field->get<bool>();
 }
 
-/// Finds a model's tensors among those of a file and gathers everything that does not fit.
-class Matching {
- public:
-  explicit Matching(const TensorFile& file) {
-    for (const TensorView& tensor : file.tensors()) {
-      const auto [place, fresh] = left_.emplace(today(tensor.name), &tensor);
-      if (!fresh) {
-        complain(*place->second, "is the same parameter as " + printable(tensor.name));
-      }
-    }
-  }
-
-  bool has_head() const {
-    const auto first = left_.lower_bound(kHead);
-    return first != left_.end() && first->first.starts_with(kHead);
-  }
-
-  /// The tensor of this name, no longer among those left; nullptr where there is none.
-  const TensorView* take(const std::string& name, const std::vector<int64_t>& shape) {
-    const auto found = left_.find(name);
-    if (found == left_.end()) {
-      return nullptr;
-    }
-    const TensorView& tensor = *found->second;
-    left_.erase(found);
-    if (tensor.shape != shape) {
-      complain(tensor, "has the shape " + text(tensor.shape) + " and should have " + text(shape));
-    }
-    if (!is_floating_point(tensor.type)) {
-      complain(tensor,
-               "holds " + std::string(name_of(tensor.type)) + " and should hold F32, F16 or BF16");
-    }
-    return &tensor;
-  }
-
-  void miss(const std::string& name) { faults_.push_back(name + " is missing"); }
-
-  /// The names of the tensors not taken; those unheard of count as faults.
-  std::vector<std::string> finish() {
-    std::vector<std::string> names;
-    for (const auto& [name, tensor] : left_) {
-      names.push_back(tensor->name);
-      if (!is_known_extra(name)) {
-        complain(*tensor, "is not a part of this model");
-      }
-    }
-    return names;
-  }
-
-  const std::vector<std::string>& faults() const { return faults_; }
-
- private:
-  void complain(const TensorView& tensor, const std::string& what) {
-    faults_.push_back(printable(tensor.name) + " " + what);
-  }
-  static std::string text(const std::vector<int64_t>& shape) {
-    return nlohmann::json(shape).dump();
-  }
-
-  std::map<std::string, const TensorView*, std::less<>> left_;  // by the name it has today
-  std::vector<std::string> faults_;
-};
-
-}  // namespace
-
 ModelFolder ModelFolder::open(const std::filesystem::path& path) {
   ModelFolder folder;
   folder.path_ = path;
   const std::filesystem::path config = config_path(path);
-  folder.config_ = BertConfig::from_json(read_small(config), config.string());
+  folder.config_ = BertConfig::from_json(read_description(config), config.string());
   folder.lower_case_ = read_lower_case(path / "tokenizer_config.json");
   const std::filesystem::path weights = weights_path(path);
-  folder.tensors_ = std::make_shared<SafetensorsFile>(SafetensorsFile::open(weights));
+  folder.checkpoint_ = open_checkpoint(weights);
 
-  Matching matching(*folder.tensors_);
-  folder.lacks_head_ = !matching.has_head();
-  for (const ParameterInfo& info : bert_parameters(folder.config_)) {
-    if (const TensorView* tensor = matching.take(info.name, info.shape)) {
-      folder.stored_.emplace(info.name, *tensor);
-    } else if (!folder.lacks_head_ || !info.name.starts_with(kHead)) {
-      matching.miss(info.name);
-    }
+  BertWeights found = match_weights(*folder.checkpoint_, folder.config_);
+  folder.lacks_head_ = !found.has_span_head;
+  folder.notes_ = std::move(found.notes);
+  const auto extra = [&](const Weight& weight) {
+    folder.extra_.push_back(folder.checkpoint_->tensors()[weight.source].name);
+  };
+  std::for_each(found.pooler.begin(), found.pooler.end(), extra);
+  std::for_each(found.heads.begin(), found.heads.end(), extra);
+  folder.extra_.insert(folder.extra_.end(), found.buffers.begin(), found.buffers.end());
+  for (const std::string& name : found.unknown) {
+    found.faults.push_back(printable(name) + " is not a part of this model");
   }
-  for (const ParameterInfo& info : pooler_parameters(folder.config_)) {
-    if (const TensorView* tensor = matching.take(info.name, info.shape)) {
-      folder.stored_.emplace(info.name, *tensor);
-      folder.extra_.push_back(tensor->name);
-    }
-  }
-  const std::vector<std::string> left = matching.finish();
-  folder.extra_.insert(folder.extra_.end(), left.begin(), left.end());
-  if (!matching.faults().empty()) {
+  if (!found.faults.empty()) {
     std::string text = weights.string() + ": its tensors are not those of the model that " +
                        config.filename().string() + " describes:";
-    for (const std::string& fault : matching.faults()) {
+    for (const std::string& fault : found.faults) {
       text += "\n  " + fault;
     }
     throw Error(ErrorCode::bad_input, text);
   }
+  for (std::vector<Weight>* weights_of : {&found.parameters, &found.pooler}) {
+    for (Weight& weight : *weights_of) {
+      folder.stored_.emplace(weight.info.name, std::move(weight));
+    }
+  }
   return folder;
 }
 
+namespace {
+
+void read_f32(const Checkpoint& checkpoint, const Weight& weight, std::span<float> values) {
+  std::vector<std::byte> buffer;
+  const TensorInfo& info = weight.info;
+  to_f32({info.name, info.type, info.shape, read_weight(checkpoint, weight, buffer)}, values);
+}
+
+}  // namespace
+
 ParameterReader ModelFolder::parameters(uint64_t seed) const {
-  return [tensors = tensors_, stored = stored_, initial = initial_parameters(config_, seed)](
+  return [checkpoint = checkpoint_, stored = stored_, initial = initial_parameters(config_, seed)](
              const ParameterInfo& info, std::span<float> values) {
     const auto found = stored.find(info.name);
     if (found == stored.end()) {
       return initial(info, values);
     }
-    to_f32(found->second, values);
+    read_f32(*checkpoint, found->second, values);
   };
 }
 
 std::map<std::string, std::vector<float>> ModelFolder::pooler() const {
   std::map<std::string, std::vector<float>> pooler;
-  for (const ParameterInfo& info : pooler_parameters(config_)) {
-    if (const auto found = stored_.find(info.name); found != stored_.end()) {
-      std::vector<float>& values = pooler[info.name];
-      values.resize(static_cast<size_t>(info.size()));
-      to_f32(found->second, values);
+  for (const auto& [name, weight] : stored_) {
+    if (name.starts_with("bert.pooler.")) {
+      std::vector<float>& values = pooler[name];
+      values.resize(static_cast<size_t>(weight.info.size()));
+      read_f32(*checkpoint_, weight, values);
     }
   }
   return pooler;

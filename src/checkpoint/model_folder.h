@@ -9,18 +9,20 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/bert_weights.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/tensor.h"
 #include "model/config.h"
 #include "model/parameters.h"
 
 namespace bertrand {
 
-/// A folder with config.json or bert_config.json, vocab.txt and model.safetensors, opened for
-/// reading.
+/// A folder with config.json or bert_config.json, vocab.txt and the weights, opened for reading:
+/// model.safetensors or pytorch_model.bin, either of them also in several files with an index.
 class ModelFolder {
  public:
-  /// Maps the weights and checks every tensor against the config. Names may lack "bert.", and
-  /// LayerNorm may have gamma and beta. Throws one Error (bad_input) that names every tensor that
+  /// Opens the weights and checks every tensor against the config. Names may be those of any
+  /// dialect (see names.h). Throws one Error (bad_input) that names every tensor that
   /// is missing, mis-shaped, of whole numbers or unheard of; a missing qa_outputs is no error (see
   /// lacks_head).
   static ModelFolder open(const std::filesystem::path& path);
@@ -40,7 +42,10 @@ class ModelFolder {
   /// heads of pre-training and classification, the table of positions.
   const std::vector<std::string>& extra_tensors() const { return extra_; }
 
-  /// Reads parameters, converted to f32; keeps the weights mapped by itself.
+  /// What was changed to fit the config: rows cut; a line each.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  /// Reads parameters, converted to f32; keeps the weights open by itself.
   ParameterReader parameters(uint64_t seed) const;
 
   /// "bert.pooler.dense.weight" [hidden, hidden] and ".bias" [hidden], converted to f32; empty
@@ -53,8 +58,9 @@ class ModelFolder {
   std::optional<bool> lower_case_;
   bool lacks_head_ = false;
   std::vector<std::string> extra_;
-  std::shared_ptr<const TensorFile> tensors_;
-  std::map<std::string, TensorView> stored_;  // by parameter name
+  std::vector<std::string> notes_;
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  std::map<std::string, Weight> stored_;  // parameters and pooler, by name
 };
 
 /// What a model folder is made of, for writing.
@@ -68,6 +74,21 @@ struct ModelFolderContents {
   std::function<void(const ParameterWriter&)> store_parameters;
   std::map<std::string, std::vector<float>> pooler;  ///< as from ModelFolder::pooler, or empty
 };
+
+/// Writes vocab.txt (a copy of `vocabulary`), tokenizer_config.json and special_tokens_map.json
+/// into the existing folder `path`, each whole or not at all.
+void write_tokenizer_files(const std::filesystem::path& path, const BertConfig& config,
+                           const std::filesystem::path& vocabulary, bool lower_case);
+
+/// The text of a small file. Throws Error (bad_input) where it has more bytes than a file that
+/// describes a model can need.
+std::string read_description(const std::filesystem::path& path);
+
+/// config.json or bert_config.json of a folder; empty where it has neither.
+std::filesystem::path find_config(const std::filesystem::path& folder);
+
+/// do_lower_case of a tokenizer_config.json; empty where there is no such file or it does not say.
+std::optional<bool> read_lower_case(const std::filesystem::path& path);
 
 /// Writes config.json, vocab.txt, tokenizer_config.json, special_tokens_map.json and
 /// model.safetensors into the existing folder `path`, each whole or not at all; transformers loads

@@ -20,13 +20,13 @@ ordered_json special_tokens() {
           {"mask_token", "[MASK]"}};
 }
 
-ordered_json tokenizer_config(const ModelFolderContents& contents) {
-  ordered_json config = {{"do_lower_case", contents.lower_case}};
+ordered_json tokenizer_config(const BertConfig& model, bool lower_case) {
+  ordered_json config = {{"do_lower_case", lower_case}};
   config.update(special_tokens());
   config.update({{"tokenize_chinese_chars", true},
                  {"strip_accents", nullptr},
                  {"tokenizer_class", "BertTokenizer"},
-                 {"model_max_length", contents.config.max_position_embeddings}});
+                 {"model_max_length", model.max_position_embeddings}});
   return config;
 }
 
@@ -69,10 +69,15 @@ void write_weights(const std::filesystem::path& path, const ModelFolderContents&
 
 }  // namespace
 
-void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents) {
-  copy_vocabulary(contents.vocabulary, path / "vocab.txt");
-  write_json(path / "tokenizer_config.json", tokenizer_config(contents));
+void write_tokenizer_files(const std::filesystem::path& path, const BertConfig& config,
+                           const std::filesystem::path& vocabulary, bool lower_case) {
+  copy_vocabulary(vocabulary, path / "vocab.txt");
+  write_json(path / "tokenizer_config.json", tokenizer_config(config, lower_case));
   write_json(path / "special_tokens_map.json", special_tokens());
+}
+
+void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents) {
+  write_tokenizer_files(path, contents.config, contents.vocabulary, contents.lower_case);
   write_weights(path / "model.safetensors", contents);
   write_file(path / "config.json", contents.config.to_json());  // last: now it is a model folder
 }

@@ -25,6 +25,7 @@ class SafetensorsFile : public TensorFile {
   /// In the order of their bytes in the file.
   const std::vector<TensorView>& tensors() const override { return contents_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return contents_.metadata; }
+  const MappedFile& file() const { return file_; }
 
   struct Contents {
     std::vector<TensorView> tensors;
@@ -42,13 +43,6 @@ class SafetensorsFile : public TensorFile {
   Contents contents_;
 };
 
-/// What the header of a file says of one tensor.
-struct TensorInfo {
-  std::string name;
-  DataType type;
-  std::vector<int64_t> shape;
-};
-
 /// Writes a .safetensors file tensor by tensor; it appears when commit() is called, or not at all.
 class SafetensorsWriter {
  public:
@@ -63,6 +57,9 @@ class SafetensorsWriter {
   /// The next tensor, of any type, as the file holds it.
   void write_bytes(std::span<const std::byte> bytes);
 
+  /// A part of the next tensor, which is complete with its last byte.
+  void write_part(std::span<const std::byte> bytes);
+
   void commit();
 
  private:
@@ -72,6 +69,7 @@ class SafetensorsWriter {
   AtomicFile file_;
   std::vector<TensorInfo> tensors_;
   size_t written_ = 0;
+  size_t part_ = 0;  // bytes written of the tensor written_
   std::vector<std::byte> buffer_;
 };
 

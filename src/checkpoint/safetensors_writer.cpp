@@ -1,26 +1,18 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <functional>
-#include <numeric>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight_writer.h"
 
 namespace bertrand {
 namespace {
 
 constexpr size_t kAlignment = 8;  // of the first tensor's bytes
 constexpr size_t kBlock = 1 << 16;
-constexpr float kLargestF16 = 65504;
-
-size_t byte_size(const TensorInfo& tensor) {
-  return static_cast<size_t>(std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1},
-                                             std::multiplies<>())) *
-         size_of(tensor.type);
-}
 
 std::string header_of(const std::vector<TensorInfo>& tensors,
                       const std::map<std::string, std::string>& metadata) {
@@ -30,7 +22,7 @@ std::string header_of(const std::vector<TensorInfo>& tensors,
   }
   size_t offset = 0;
   for (const TensorInfo& tensor : tensors) {
-    const size_t end = offset + byte_size(tensor);
+    const size_t end = offset + tensor.bytes();
     header[tensor.name] = {
         {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
     offset = end;
@@ -53,7 +45,7 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
 }
 
 const TensorInfo& SafetensorsWriter::next(size_t bytes) {
-  if (written_ == tensors_.size() || byte_size(tensors_[written_]) != bytes) {
+  if (written_ == tensors_.size() || tensors_[written_].bytes() != bytes) {
     throw Error(ErrorCode::runtime, where_ + ": the tensors to write are not those announced.");
   }
   return tensors_[written_++];
@@ -65,14 +57,7 @@ void SafetensorsWriter::write(std::span<const float> values) {
   for (size_t begin = 0; begin < values.size(); begin += kBlock) {
     const auto block = values.subspan(begin, std::min(kBlock, values.size() - begin));
     buffer_.resize(block.size() * width);
-    from_f32(block, tensor.type, buffer_);
-    const auto fits = [](float value) {
-      return !(std::abs(value) >= kLargestF16 + 16) || std::isinf(value);
-    };
-    if (tensor.type == DataType::f16 && !std::all_of(block.begin(), block.end(), fits)) {
-      throw Error(ErrorCode::runtime, where_ + ": a value of \"" + tensor.name +
-                                          "\" is too large for F16; write BF16 or F32 instead.");
-    }
+    narrow_f32(block, tensor, buffer_, where_);
     file_.write(buffer_);
   }
 }
@@ -82,11 +67,43 @@ void SafetensorsWriter::write_bytes(std::span<const std::byte> bytes) {
   file_.write(bytes);
 }
 
+void SafetensorsWriter::write_part(std::span<const std::byte> bytes) {
+  part_ += bytes.size();
+  if (written_ == tensors_.size() || part_ > tensors_[written_].bytes()) {
+    throw Error(ErrorCode::runtime, where_ + ": the tensors to write are not those announced.");
+  }
+  file_.write(bytes);
+  if (part_ == tensors_[written_].bytes()) {
+    part_ = 0;
+    ++written_;
+  }
+}
+
 void SafetensorsWriter::commit() {
   if (written_ != tensors_.size()) {
     throw Error(ErrorCode::runtime, where_ + ": not every tensor announced was written.");
   }
   file_.commit();
+}
+
+namespace {
+
+class SafetensorsWeights : public WeightWriter {
+ public:
+  SafetensorsWeights(const std::filesystem::path& path, std::vector<TensorInfo> tensors)
+      : writer_(path, std::move(tensors)) {}
+  void write(std::span<const std::byte> bytes) override { writer_.write_part(bytes); }
+  void commit() override { writer_.commit(); }
+
+ private:
+  SafetensorsWriter writer_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightWriter> make_safetensors_writer(const std::filesystem::path& path,
+                                                      std::vector<TensorInfo> tensors) {
+  return std::make_unique<SafetensorsWeights>(path, std::move(tensors));
 }
 
 }  // namespace bertrand

@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <numeric>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 
@@ -100,6 +104,39 @@ int64_t TensorView::size() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
+int64_t TensorInfo::size() const {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+size_t TensorInfo::bytes() const { return static_cast<size_t>(size()) * size_of(type); }
+
+std::optional<int64_t> checked_size(std::span<const int64_t> shape) {
+  int64_t size = 8;
+  for (const int64_t dimension : shape) {
+    if (dimension < 0 || __builtin_mul_overflow(size, dimension, &size)) {
+      return std::nullopt;
+    }
+  }
+  return size / 8;
+}
+
+std::string printable(std::string_view text) {
+  constexpr size_t kShown = 200;
+  const std::string shown = nlohmann::json(text.substr(0, kShown))
+                                .dump(/*indent=*/-1, ' ', /*ensure_ascii=*/true,
+                                      nlohmann::json::error_handler_t::replace);
+  return shown.substr(1, shown.size() - 2) + (text.size() > kShown ? "..." : "");
+}
+
+std::string shape_text(std::span<const int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ","));
+}
+
+bool is_floating_point(DataType type) {
+  return type == DataType::f32 || type == DataType::f16 || type == DataType::bf16 ||
+         type == DataType::f64;
+}
+
 const TensorView* TensorFile::find(std::string_view name) const {
   const auto& all = tensors();
   const auto found = std::find_if(all.begin(), all.end(),
@@ -158,6 +195,19 @@ void from_f32(std::span<const float> values, DataType type, std::span<std::byte>
       return;
     default:
       throw Error(ErrorCode::runtime, "Weights are stored as F32, F16 or BF16 only.");
+  }
+}
+
+void narrow_f32(std::span<const float> values, const TensorInfo& tensor, std::span<std::byte> bytes,
+                const std::string& where) {
+  constexpr float kTooLarge = 65504 + 16;  // rounds to infinity in f16
+  from_f32(values, tensor.type, bytes);
+  const auto fits = [](float value) {
+    return !(std::abs(value) >= kTooLarge) || std::isinf(value);
+  };
+  if (tensor.type == DataType::f16 && !std::all_of(values.begin(), values.end(), fits)) {
+    throw Error(ErrorCode::runtime, where + ": a value of \"" + tensor.name +
+                                        "\" is too large for F16; write BF16 or F32 instead.");
   }
 }
 

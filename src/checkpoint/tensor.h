@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,7 +29,27 @@ struct TensorView {
   int64_t size() const;  ///< elements
 };
 
-/// The tensors of one checkpoint file, whatever its format.
+/// What a file says of one tensor, without its values.
+struct TensorInfo {
+  std::string name;
+  DataType type;
+  std::vector<int64_t> shape;
+
+  int64_t size() const;  ///< elements
+  size_t bytes() const;  ///< of all its values, without gaps
+};
+
+/// Elements of a shape that is not trusted, empty where a dimension is negative or they (at eight
+/// bytes each) are more than can be counted.
+std::optional<int64_t> checked_size(std::span<const int64_t> shape);
+
+/// A name or other text from a file, fit for a message: printable ASCII of bounded length.
+std::string printable(std::string_view text);
+
+/// "[768,2]", for messages.
+std::string shape_text(std::span<const int64_t> shape);
+
+/// The tensors of one file that can be mapped as they are.
 class TensorFile {
  public:
   virtual ~TensorFile() = default;
@@ -42,8 +63,15 @@ class TensorFile {
 /// (bad_input) naming the tensor where it does not hold floating point numbers.
 void to_f32(const TensorView& tensor, std::span<float> out);
 
+bool is_floating_point(DataType type);
+
 /// Rounds to nearest even, as PyTorch does. `bytes` is [values.size() * size_of(type)]; f32, f16 or
 /// bf16.
 void from_f32(std::span<const float> values, DataType type, std::span<std::byte> bytes);
+
+/// from_f32 to the tensor's type. Throws Error (runtime) naming `where` and the tensor where a
+/// finite value is too large for it.
+void narrow_f32(std::span<const float> values, const TensorInfo& tensor, std::span<std::byte> bytes,
+                const std::string& where);
 
 }  // namespace bertrand

@@ -13,5 +13,7 @@ void add_predict(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_ask(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_convert(CLI::App& app);
+void add_inspect(CLI::App& app);
 
 }  // namespace bertrand::cli

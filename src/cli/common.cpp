@@ -135,6 +135,7 @@ Model load_model(const CLI::App& command, const ModelFlags& flags, WindowOptions
   const fs::path path = find_model(flags.path);
   Model model =
       Model::load(path, {chosen_threads(flags.threads), flags.precision, flags.lower_case});
+  for (const std::string& note : model.notes()) spdlog::info("{}.", note);
   const auto positions = static_cast<uint32_t>(model.config().max_position_embeddings);
   if (command.count("--max-seq-length") == 0 && positions < windows.max_seq_length) {
     windows.max_seq_length = positions;

@@ -22,6 +22,8 @@ int main(int argc, char** argv) {
   cli::add_evaluate(app);
   cli::add_ask(app);
   cli::add_bench(app);
+  cli::add_convert(app);
+  cli::add_inspect(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

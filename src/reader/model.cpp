@@ -41,6 +41,7 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   tokenizer.lower_case = options.lower_case.value_or(folder.lower_case().value_or(true));
   tokenizer.behaviour = TokenizerOptions::Behaviour::reference;
   Model model;
+  model.notes_ = folder.notes();
   model.tokenizer_ = std::make_unique<const Tokenizer>(std::move(vocabulary), tokenizer);
   model.engine_ = make_cpu_engine(folder.config(), {options.threads, options.precision});
   model.engine_->load_parameters(folder.parameters(/*seed=*/0));

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "checkpoint/model_folder.h"
 #include "engine/engine.h"
@@ -27,11 +29,15 @@ class Model {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   Engine& engine() { return *engine_; }
 
+  /// What was changed in the weights to fit the config; a line each.
+  const std::vector<std::string>& notes() const { return notes_; }
+
  private:
   Model() = default;
 
   std::unique_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
+  std::vector<std::string> notes_;
 };
 
 }  // namespace bertrand

@@ -174,6 +174,9 @@ class FineTune {
       return;
     }
     engine_->load_parameters(first_weights);
+    for (const std::string& note : folder_.notes()) {
+      spdlog::info("{}.", note);
+    }
     if (folder_.lacks_head()) {
       spdlog::info("{} has no span head: qa_outputs begins at random from seed {}.",
                    options_.model.string(), recipe().seed);

@@ -1,0 +1,190 @@
+#include "checkpoint/bert_weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "model/parameters.h"
+
+namespace bertrand {
+namespace {
+
+constexpr std::string_view kHead = "qa_outputs.";
+
+/// The layer that pre-training puts on top of [CLS]; kept beside the model, not part of it. In the
+/// order in which write_model_folder writes them.
+std::vector<ParameterInfo> pooler_parameters(const BertConfig& config) {
+  return {{"bert.pooler.dense.bias", {config.hidden_size}, false},
+          {"bert.pooler.dense.weight", {config.hidden_size, config.hidden_size}, true}};
+}
+
+/// Tensors with a row for each word piece.
+bool has_a_row_a_piece(std::string_view name) {
+  return name == "bert.embeddings.word_embeddings.weight" || name == "cls.predictions.bias" ||
+         name == "cls.predictions.decoder.weight" || name == "cls.predictions.decoder.bias";
+}
+
+class Matching {
+ public:
+  Matching(const Checkpoint& checkpoint, const BertConfig& config)
+      : checkpoint_(checkpoint), config_(config) {}
+
+  BertWeights match() {
+    sort();
+    for (const ParameterInfo& info : bert_parameters(config_)) {
+      if (!take(info, result_.parameters) &&
+          (result_.has_span_head || !info.name.starts_with(kHead))) {
+        result_.faults.push_back(info.name + " is missing");
+      }
+    }
+    for (const ParameterInfo& info : pooler_parameters(config_)) {
+      take(info, result_.pooler);
+    }
+    for (auto& [name, weight] : left_) {
+      if (weight.place == Place::head) {
+        cut_rows(weight.weight);
+        result_.heads.push_back(std::move(weight.weight));
+      } else {
+        complain(weight.weight, "is not a part of this model");
+      }
+    }
+    return std::move(result_);
+  }
+
+ private:
+  struct Found {
+    Weight weight;
+    Place place;
+  };
+
+  const std::string& stored_name(const Weight& weight) const {
+    return checkpoint_.tensors()[weight.source].name;
+  }
+  void complain(const Weight& weight, const std::string& what) {
+    result_.faults.push_back(printable(stored_name(weight)) + " " + what);
+  }
+
+  void sort() {
+    const auto& tensors = checkpoint_.tensors();
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      const auto name = model_name(tensors[i].name);
+      if (!name) {
+        result_.unknown.push_back(tensors[i].name);
+      } else if (name->place == Place::buffer) {
+        result_.buffers.push_back(tensors[i].name);
+      } else {
+        add(i, *name);
+      }
+    }
+    const auto first = left_.lower_bound(kHead);
+    result_.has_span_head = first != left_.end() && first->first.starts_with(kHead);
+  }
+
+  void add(size_t index, const ModelName& name) {
+    const TensorInfo& tensor = checkpoint_.tensors()[index];
+    Weight weight{{name.name, tensor.type, tensor.shape}, index, false, tensor.shape};
+    if (name.transposed && tensor.shape.size() == 2) {
+      weight.transposed = true;
+      std::swap(weight.info.shape[0], weight.info.shape[1]);
+    }
+    const auto [place, fresh] = left_.emplace(name.name, Found{weight, name.place});
+    if (!fresh) {
+      complain(place->second.weight, "is the same parameter as " + printable(tensor.name));
+    }
+  }
+
+  bool take(const ParameterInfo& info, std::vector<Weight>& weights) {
+    const auto found = left_.find(info.name);
+    if (found == left_.end()) {
+      return false;
+    }
+    Weight weight = std::move(found->second.weight);
+    left_.erase(found);
+    cut_rows(weight);
+    if (weight.info.shape != info.shape) {
+      complain(weight, "has the shape " + shape_text(weight.info.shape) + " and should have " +
+                           shape_text(info.shape));
+    }
+    if (!is_floating_point(weight.info.type)) {
+      complain(weight, "holds " + std::string(name_of(weight.info.type)) +
+                           " and should hold F32, F16 or BF16");
+    }
+    weights.push_back(std::move(weight));
+    return true;
+  }
+
+  /// Drops rows that stand for no word piece.
+  void cut_rows(Weight& weight) {
+    auto& shape = weight.info.shape;
+    if (!weight.transposed && !shape.empty() && has_a_row_a_piece(weight.info.name) &&
+        is_padded(shape[0], config_.vocab_size)) {
+      result_.notes.push_back(
+          fmt::format("{}: the last {} of {} rows stand for no word piece (vocab_size is {}) and "
+                      "are cut",
+                      printable(stored_name(weight)), shape[0] - config_.vocab_size, shape[0],
+                      config_.vocab_size));
+      shape[0] = config_.vocab_size;
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const BertConfig& config_;
+  BertWeights result_;
+  std::map<std::string, Found, std::less<>> left_;  // by the name in the model
+};
+
+template <typename Number>
+void transpose_numbers(const std::byte* in, size_t rows, size_t columns, std::byte* out) {
+  constexpr size_t kTile = 32;  // so that reads and writes both stay within a few cache lines
+  for (size_t row = 0; row < rows; row += kTile) {
+    for (size_t column = 0; column < columns; column += kTile) {
+      const size_t row_end = std::min(row + kTile, rows);
+      for (size_t c = column; c < std::min(column + kTile, columns); ++c) {
+        for (size_t r = row; r < row_end; ++r) {
+          std::memcpy(out + (c * rows + r) * sizeof(Number),
+                      in + (r * columns + c) * sizeof(Number), sizeof(Number));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+BertWeights match_weights(const Checkpoint& checkpoint, const BertConfig& config) {
+  return Matching(checkpoint, config).match();
+}
+
+void transpose(std::span<const std::byte> in, size_t rows, size_t columns, size_t width,
+               std::span<std::byte> out) {
+  switch (width) {
+    case 1:
+      return transpose_numbers<uint8_t>(in.data(), rows, columns, out.data());
+    case 2:
+      return transpose_numbers<uint16_t>(in.data(), rows, columns, out.data());
+    case 4:
+      return transpose_numbers<uint32_t>(in.data(), rows, columns, out.data());
+    default:
+      return transpose_numbers<uint64_t>(in.data(), rows, columns, out.data());
+  }
+}
+
+std::span<const std::byte> read_weight(const Checkpoint& checkpoint, const Weight& weight,
+                                       std::vector<std::byte>& buffer) {
+  if (!weight.transposed) {
+    return checkpoint.read(weight.source, buffer).first(weight.info.bytes());
+  }
+  std::vector<std::byte> own;
+  const auto stored = checkpoint.read(weight.source, own);
+  buffer.resize(stored.size());
+  transpose(stored, static_cast<size_t>(weight.stored[0]), static_cast<size_t>(weight.stored[1]),
+            size_of(weight.info.type), buffer);
+  return buffer;
+}
+
+}  // namespace bertrand

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/names.h"
+#include "checkpoint/tensor.h"
+#include "model/config.h"
+
+namespace bertrand {
+
+/// A tensor of a checkpoint under the name and in the shape it has in the model.
+struct Weight {
+  TensorInfo info;    ///< name, type and shape in the model
+  size_t source = 0;  ///< place among the checkpoint's tensors
+  bool transposed = false;
+  std::vector<int64_t> stored;  ///< the shape in the checkpoint
+};
+
+/// The tensors of a checkpoint, matched with the model that a config describes.
+struct BertWeights {
+  std::vector<Weight> parameters;    ///< of the encoder and the span head, in the model's order
+  std::vector<Weight> pooler;        ///< bias and weight, or none
+  std::vector<Weight> heads;         ///< cls.* and classifier.*, by name
+  std::vector<std::string> buffers;  ///< names of tables that hold no weights
+  std::vector<std::string> unknown;  ///< names of tensors that have no place in a BERT
+  std::vector<std::string> notes;    ///< what was changed to fit: rows cut
+  std::vector<std::string> faults;   ///< what does not fit: missing, mis-shaped, there twice
+  bool has_span_head = false;        ///< without one it is not missed in `faults`
+};
+
+BertWeights match_weights(const Checkpoint& checkpoint, const BertConfig& config);
+
+/// The values of a weight in the model's shape: in the file where they can be used as they are,
+/// else in `buffer`. Throws what Checkpoint::read throws.
+std::span<const std::byte> read_weight(const Checkpoint& checkpoint, const Weight& weight,
+                                       std::vector<std::byte>& buffer);
+
+/// [rows, columns] to [columns, rows]. `out` is as long as `in`; they do not overlap.
+void transpose(std::span<const std::byte> in, size_t rows, size_t columns, size_t width,
+               std::span<std::byte> out);
+
+}  // namespace bertrand

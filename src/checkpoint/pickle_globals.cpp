@@ -1,0 +1,64 @@
+#include "checkpoint/pickle_globals.h"
+
+#include <array>
+
+namespace bertrand {
+namespace {
+
+using enum PickleBuilder;
+
+constexpr std::array kGlobals = {
+    PickleGlobal{"collections", "OrderedDict", dictionary},
+    PickleGlobal{"__builtin__", "dict", dictionary},
+    PickleGlobal{"builtins", "dict", dictionary},
+    PickleGlobal{"__builtin__", "set", list},
+    PickleGlobal{"builtins", "set", list},
+    PickleGlobal{"torch", "Size", list},
+    PickleGlobal{"torch", "device", ignored},
+    PickleGlobal{"torch._utils", "_rebuild_tensor", tensor},
+    PickleGlobal{"torch._utils", "_rebuild_tensor_v2", tensor},
+    PickleGlobal{"torch._utils", "_rebuild_tensor_v3", tensor_of_type},
+    PickleGlobal{"torch._utils", "_rebuild_parameter", same},
+    PickleGlobal{"torch._utils", "_rebuild_parameter_with_state", same},
+    PickleGlobal{"torch.nn.parameter", "Parameter", same},
+    PickleGlobal{"torch", "FloatStorage", storage, DataType::f32},
+    PickleGlobal{"torch", "DoubleStorage", storage, DataType::f64},
+    PickleGlobal{"torch", "HalfStorage", storage, DataType::f16},
+    PickleGlobal{"torch", "BFloat16Storage", storage, DataType::bf16},
+    PickleGlobal{"torch", "LongStorage", storage, DataType::i64},
+    PickleGlobal{"torch", "IntStorage", storage, DataType::i32},
+    PickleGlobal{"torch", "ShortStorage", storage, DataType::i16},
+    PickleGlobal{"torch", "CharStorage", storage, DataType::i8},
+    PickleGlobal{"torch", "ByteStorage", storage, DataType::u8},
+    PickleGlobal{"torch", "BoolStorage", storage, DataType::boolean},
+    PickleGlobal{"torch", "UntypedStorage", storage},
+    PickleGlobal{"torch.storage", "UntypedStorage", storage},
+    PickleGlobal{"torch", "float32", data_type, DataType::f32},
+    PickleGlobal{"torch", "float64", data_type, DataType::f64},
+    PickleGlobal{"torch", "float16", data_type, DataType::f16},
+    PickleGlobal{"torch", "bfloat16", data_type, DataType::bf16},
+    PickleGlobal{"torch", "int64", data_type, DataType::i64},
+    PickleGlobal{"torch", "int32", data_type, DataType::i32},
+    PickleGlobal{"torch", "int16", data_type, DataType::i16},
+    PickleGlobal{"torch", "int8", data_type, DataType::i8},
+    PickleGlobal{"torch", "uint8", data_type, DataType::u8},
+    PickleGlobal{"torch", "bool", data_type, DataType::boolean}};
+
+}  // namespace
+
+std::optional<size_t> find_pickle_global(std::string_view module, std::string_view name) {
+  // Storages of a device bear its name: torch.cuda.FloatStorage.
+  const bool of_device = module == "torch.cuda" || module == "torch.mlu";
+  for (size_t place = 0; place < kGlobals.size(); ++place) {
+    const PickleGlobal& global = kGlobals[place];
+    if (global.name == name &&
+        (global.module == module || (of_device && global.builder == storage))) {
+      return place;
+    }
+  }
+  return std::nullopt;
+}
+
+const PickleGlobal& pickle_global(size_t place) { return kGlobals[place]; }
+
+}  // namespace bertrand

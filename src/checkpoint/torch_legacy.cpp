@@ -1,0 +1,115 @@
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+#include "checkpoint/torch_files.h"
+#include "checkpoint/torch_state.h"
+
+namespace bertrand {
+namespace {
+
+/// 0x1950a86a20f9469cfc6c, the lowest byte first.
+constexpr std::string_view kMagic = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+constexpr int64_t kProtocol = 1001;
+
+using Id = PickledObjects::Id;
+
+class TorchLegacy : public Checkpoint {
+ public:
+  TorchLegacy(MappedFile file, const std::filesystem::path& path)
+      : file_(std::move(file)), path_(path), where_(path.string()) {
+    Cursor cursor(file_.bytes(), where_);
+    const PickledObjects magic = PickledObjects::parse(cursor, where_);
+    const auto* number = magic.get<PickledObjects::Text>(magic.root());
+    if (number == nullptr || number->text != kMagic) {
+      refuse("is a pickle, but not of torch.save; save the model's state_dict() with torch.save");
+    }
+    const PickledObjects protocol = PickledObjects::parse(cursor, where_);
+    const auto* version = protocol.get<int64_t>(protocol.root());
+    if (version == nullptr || *version != kProtocol) {
+      refuse("is of a version of torch.save that is not known");
+    }
+    PickledObjects::parse(cursor, where_);  // the machine; storages are little-endian on every one
+    const PickledObjects objects = PickledObjects::parse(cursor, where_);
+    read_storages(cursor, objects);
+    state_ = find_state(objects, where_, [&](const std::string& key) {
+      const auto found = storages_.find(key);
+      if (found == storages_.end()) refuse("lacks storage \"" + printable(key) + "\"");
+      return found->second.size();
+    });
+    others_ = std::move(state_.others);
+  }
+
+  std::string kind() const override { return "PyTorch (before 1.6)"; }
+  const std::vector<TensorInfo>& tensors() const override { return state_.infos; }
+  std::vector<File> files() const override { return {{path_, file_.bytes().size()}}; }
+  void release() const override { file_.release(); }
+
+  std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
+    const TensorInfo& info = state_.infos[index];
+    const TorchTensor& tensor = state_.tensors[index];
+    const auto bytes = storages_.at(tensor.storage)
+                           .subspan(static_cast<size_t>(tensor.begin),
+                                    static_cast<size_t>(tensor.end - tensor.begin));
+    if (is_contiguous(info, tensor)) {
+      return bytes;
+    }
+    buffer.resize(info.bytes());
+    gather(info, tensor, bytes, /*big_endian=*/false, buffer);
+    return buffer;
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw Error(ErrorCode::bad_input, where_ + ": " + what + ".");
+  }
+
+  /// The keys of the storages in their order, then of each its elements and bytes. How wide an
+  /// element is only the objects say.
+  void read_storages(Cursor& cursor, const PickledObjects& objects) {
+    std::map<std::string_view, size_t> widths;
+    for (const auto& object : objects.all()) {
+      if (const auto* storage = std::get_if<PickledObjects::Storage>(&object)) {
+        widths.emplace(storage->key, size_of(storage->type));
+      }
+    }
+    const PickledObjects keys = PickledObjects::parse(cursor, where_);
+    const auto* list = keys.get<PickledObjects::List>(keys.root());
+    if (list == nullptr) refuse("has no list of storages; it is damaged");
+    for (const Id id : list->items) {
+      const auto* key = keys.get<PickledObjects::Text>(id);
+      const auto width = key == nullptr ? widths.end() : widths.find(key->text);
+      if (width == widths.end()) refuse("has a storage of unknown type; it is damaged");
+      const auto elements = cursor.number<uint64_t>();
+      uint64_t bytes = 0;
+      if (__builtin_mul_overflow(elements, width->second, &bytes)) {
+        cursor.fail("has a storage with too many elements");
+      }
+      if (!storages_.emplace(key->text, cursor.take(bytes)).second) {
+        refuse("has storage \"" + printable(key->text) + "\" twice");
+      }
+    }
+  }
+
+  MappedFile file_;
+  std::filesystem::path path_;
+  std::string where_;
+  std::map<std::string, std::span<const std::byte>> storages_;
+  TorchState state_;
+};
+
+}  // namespace
+
+bool is_torch_legacy(std::span<const std::byte> file) {
+  // PROTO and its number, then (from protocol 4 on after a frame of 9 bytes) LONG1 and the number.
+  const std::string_view begin(reinterpret_cast<const char*>(file.data()),
+                               std::min<size_t>(file.size(), 32));
+  return begin.starts_with('\x80') && begin.find(kMagic) != std::string_view::npos;
+}
+
+std::shared_ptr<const Checkpoint> open_torch_legacy(MappedFile file,
+                                                    const std::filesystem::path& path) {
+  return std::make_shared<TorchLegacy>(std::move(file), path);
+}
+
+}  // namespace bertrand

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/files.h"
+
+namespace bertrand {
+
+/// Writes a ZIP archive of stored entries in one pass: an entry's checksum follows its content.
+/// ZIP64 where sizes or places need it. Source: PKWARE's APPNOTE.TXT 6.3.10.
+class ZipWriter {
+ public:
+  explicit ZipWriter(const std::filesystem::path& path) : file_(path) {}
+
+  /// Begins an entry of `size` bytes, its content aligned to 64 bytes.
+  void begin(const std::string& name, uint64_t size);
+  void write(std::span<const std::byte> bytes);
+  void end();
+
+  /// An entry in one call.
+  void add(const std::string& name, std::string_view content);
+
+  /// Writes the directory and puts the file in its place.
+  void commit();
+
+ private:
+  struct Entry {
+    std::string name;
+    uint64_t size = 0;
+    uint64_t offset = 0;
+    uint32_t crc = 0;
+  };
+  void put(std::string_view text);
+
+  AtomicFile file_;
+  uint64_t at_ = 0;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace bertrand

@@ -1,0 +1,154 @@
+#include "checkpoint/convert.h"
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "commands.h"
+#include "common.h"
+#include "progress.h"
+
+namespace bertrand::cli {
+namespace {
+
+struct Flags {
+  ConvertOptions options;
+  std::filesystem::path reference_in;
+  std::filesystem::path reference_config;
+  std::filesystem::path reference_out;
+  std::string format;
+  std::string type;
+  std::string heads = "all";
+};
+
+/// The format that a file's name asks for; empty where it is the name of a folder.
+std::string format_of(const std::filesystem::path& path) {
+  const std::string ending = path.extension().string();
+  if (ending == ".safetensors") return "safetensors";
+  if (ending == ".onnx") return "onnx";
+  if (ending == ".bin" || ending == ".pt" || ending == ".pth") return "pytorch";
+  return "";
+}
+
+/// The reference's script writes one file for PyTorch, whatever its name.
+void take_reference_flags(Flags& flags) {
+  ConvertOptions& options = flags.options;
+  const bool given = !flags.reference_in.empty() || !flags.reference_out.empty();
+  if (!given) return;
+  if (!options.in.empty() || flags.reference_in.empty() || flags.reference_out.empty()) {
+    throw Error(ErrorCode::usage,
+                "Give either IN and OUT or both --tf_checkpoint_path and --pytorch_dump_path.");
+  }
+  options.in = flags.reference_in;
+  options.out = flags.reference_out;
+  if (options.config.empty()) options.config = flags.reference_config;
+  if (flags.format.empty()) flags.format = "pytorch";
+  std::error_code ignored;
+  options.single_file = !std::filesystem::is_directory(options.out, ignored);
+}
+
+void choose_format(Flags& flags) {
+  ConvertOptions& options = flags.options;
+  std::error_code ignored;
+  const bool by_flags =
+      !flags.reference_out.empty() || std::filesystem::is_directory(options.out, ignored);
+  const std::string by_name = by_flags ? "" : format_of(options.out);
+  if (!by_name.empty()) {
+    options.single_file = true;
+    if (!flags.format.empty() && flags.format != by_name) {
+      throw Error(
+          ErrorCode::usage,
+          fmt::format("--to {}: {} has the name of a file for {}; give the name of a folder, "
+                      "or leave --to out.",
+                      flags.format, options.out.string(), by_name));
+    }
+    flags.format = by_name;
+  }
+  options.format = flags.format == "pytorch" ? WeightFormat::pytorch
+                   : flags.format == "onnx"  ? WeightFormat::onnx
+                                             : WeightFormat::safetensors;
+}
+
+void run(Flags& flags) {
+  ConvertOptions& options = flags.options;
+  take_reference_flags(flags);
+  if (options.in.empty() || options.out.empty()) {
+    throw Error(ErrorCode::usage,
+                "Give what to convert and where to: bertrand convert IN OUT; see --help.");
+  }
+  choose_format(flags);
+  if (!flags.type.empty()) {
+    options.type = flags.type == "f16"    ? DataType::f16
+                   : flags.type == "bf16" ? DataType::bf16
+                                          : DataType::f32;
+  }
+  options.heads = flags.heads == "all"      ? Heads::all
+                  : flags.heads == "pooler" ? Heads::pooler
+                                            : Heads::none;
+  ConvertReport report;
+  {
+    CountProgress progress("MB");
+    report = convert(options, [&](uint64_t done, uint64_t all) {
+      progress.show(static_cast<size_t>(done >> 20), static_cast<size_t>(all >> 20));
+    });
+  }
+  for (const std::string& note : report.notes) spdlog::info("{}", note);
+  fmt::print("{}: {} tensors, {} bytes, from {} ({})\n", options.out.string(), report.tensors,
+             report.bytes, options.in.string(), report.kind);
+  if (std::fflush(stdout) != 0) {
+    throw Error(ErrorCode::io, "Standard output cannot be written; is its disk full?");
+  }
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App& command = *app.add_subcommand(
+      "convert", "Write a checkpoint of any kind as a model folder, for PyTorch or for ONNX");
+  ConvertOptions& options = flags->options;
+  command.add_option("IN", options.in,
+                     "Checkpoint or folder: safetensors, PyTorch, or a TensorFlow 1 prefix");
+  command.add_option(
+      "OUT", options.out,
+      "Folder to write, or one file: NAME.safetensors, NAME.bin, NAME.pt, NAME.onnx");
+  command
+      .add_option("--config", options.config,
+                  "The model's config.json or bert_config.json [beside IN]")
+      ->type_name("FILE");
+  command.add_option("--vocab", options.vocabulary, "The model's vocabulary [vocab.txt beside IN]")
+      ->type_name("FILE");
+  command.add_option("--to", flags->format, "Format of the weights [safetensors, or as OUT ends]")
+      ->check(CLI::IsMember({"safetensors", "pytorch", "onnx"}))
+      ->type_name("safetensors|pytorch|onnx");
+  command.add_option("--dtype", flags->type, "Type of the weights written [as they are stored]")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->type_name("f32|f16|bf16");
+  command
+      .add_option("--heads", flags->heads,
+                  "What to keep beside encoder and span head: the heads of other tasks and the "
+                  "pooler, only the pooler, or nothing; ONNX has neither [all]")
+      ->check(CLI::IsMember({"all", "pooler", "none"}))
+      ->type_name("all|pooler|none");
+  add_case_flags(command, options.lower_case);
+  const char* group = "As the reference's script has them";
+  command.add_option("--tf_checkpoint_path", flags->reference_in, "IN")
+      ->type_name("FILE")
+      ->group(group);
+  command.add_option("--bert_config_file", flags->reference_config, "As --config")
+      ->type_name("FILE")
+      ->group(group);
+  command
+      .add_option("--pytorch_dump_path", flags->reference_out,
+                  "OUT, a file for PyTorch whatever its name")
+      ->type_name("FILE")
+      ->group(group);
+  command.callback([flags] { run(*flags); });
+}
+
+}  // namespace bertrand::cli

@@ -1,0 +1,215 @@
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/fixtures.h"
+#include "shared_data.h"
+
+namespace bertrand {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+
+/// The small files that fuzz/make_corpus writes.
+std::filesystem::path corpus(const std::string& name) {
+  return test::source_folder() / "fuzz/corpus" / name;
+}
+
+std::vector<std::string> names_of(const std::vector<TensorInfo>& tensors) {
+  std::vector<std::string> names;
+  names.reserve(tensors.size());
+  for (const TensorInfo& tensor : tensors) names.push_back(tensor.name);
+  return names;
+}
+
+/// The values of a tensor whatever its type; small whole numbers.
+std::vector<double> values_of(const Checkpoint& checkpoint, const std::string& name) {
+  const auto names = names_of(checkpoint.tensors());
+  const auto place =
+      static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+  if (place == names.size()) {
+    ADD_FAILURE() << "no " << name;
+    return {};
+  }
+  const TensorInfo& info = checkpoint.tensors()[place];
+  std::vector<std::byte> buffer;
+  const auto bytes = checkpoint.read(place, buffer);
+  std::vector<double> values(static_cast<size_t>(info.size()));
+  EXPECT_EQ(bytes.size(), info.bytes());
+  if (info.type == DataType::i64) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      int64_t value = 0;
+      std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
+      values[i] = static_cast<double>(value);
+    }
+    return values;
+  }
+  std::vector<float> floats(values.size());
+  to_f32({name, info.type, info.shape, bytes}, floats);
+  std::copy(floats.begin(), floats.end(), values.begin());
+  return values;
+}
+
+/// Reads everything, and asserts nothing of it.
+void read_all(const std::filesystem::path& path) {
+  const auto checkpoint = open_checkpoint(path);
+  std::vector<std::byte> buffer;
+  for (size_t i = 0; i < checkpoint->tensors().size(); ++i) checkpoint->read(i, buffer);
+}
+
+class TorchFormats : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(TorchFormats, ReadsEveryKindOfTensor) {
+  const auto checkpoint = open_checkpoint(corpus(GetParam()));
+  const bool nested = std::string(GetParam()).find("nested") != std::string::npos;
+  const std::string prefix = nested ? "module." : "";
+  EXPECT_THAT(checkpoint->tensors(), SizeIs(6));
+  EXPECT_THAT(values_of(*checkpoint, prefix + "a"), ElementsAre(-1, -0.5, 0, 0.5, 1, 1.5));
+  EXPECT_THAT(values_of(*checkpoint, prefix + "turned"), ElementsAre(-1, 0.5, -0.5, 1, 0, 1.5));
+  EXPECT_THAT(values_of(*checkpoint, prefix + "tail"), ElementsAre(1, 1.5));
+  EXPECT_THAT(values_of(*checkpoint, prefix + "n"), ElementsAre(-5, 7));
+  EXPECT_THAT(values_of(*checkpoint, prefix + "half"), ElementsAre(1, -2));
+  EXPECT_THAT(values_of(*checkpoint, prefix + "one"), ElementsAre(0.25));
+  if (nested) {
+    EXPECT_THAT(names_of(checkpoint->others()), ElementsAre("optimizer.exp_avg"));
+  } else {
+    EXPECT_THAT(checkpoint->others(), IsEmpty());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, TorchFormats,
+                         ::testing::Values("torch_zip/stored.pt", "torch_zip/deflated.pt",
+                                           "torch_zip/big-endian.pt", "torch_zip/nested.pt",
+                                           "torch_legacy/plain.pt"));
+
+TEST(TfBundle, JoinsSlicesOverShardsAndTellsTheOptimizer) {
+  for (const char* name : {"tf_index/plain", "tf_index/snappy", "tf_index/plain.index",
+                           "tf_index/plain.data-00001-of-00002"}) {
+    const auto checkpoint = open_checkpoint(corpus(name));
+    EXPECT_THAT(names_of(checkpoint->tensors()), UnorderedElementsAre("a", "parted"));
+    EXPECT_THAT(names_of(checkpoint->others()), UnorderedElementsAre("a/adam_m", "global_step"));
+    EXPECT_THAT(values_of(*checkpoint, "a"), ElementsAre(-1, -0.5, 0, 0.5, 1, 1.5));
+    EXPECT_THAT(values_of(*checkpoint, "parted"), ElementsAre(1, 2, 3, 4, 5, 6, 7, 8));
+  }
+}
+
+TEST(TfBundle, NamesMissingAndShortDataFiles) {
+  const test::TemporaryFolder folder;
+  const auto copy = [&](const char* name) {
+    test::write(folder / name, test::read(corpus("tf_index") / name));
+  };
+  copy("plain.index");
+  copy("plain.data-00000-of-00002");
+  auto checkpoint = open_checkpoint(folder / "plain");
+  ASSERT_THAT(checkpoint->problems(), SizeIs(1));
+  EXPECT_THAT(checkpoint->problems()[0],
+              HasSubstr("plain.data-00001-of-00002: this data file is missing"));
+  copy("plain.data-00001-of-00002");
+  EXPECT_THAT(open_checkpoint(folder / "plain")->problems(), IsEmpty());
+  test::write(folder / "plain.data-00001-of-00002", "short");
+  checkpoint = open_checkpoint(folder / "plain");
+  EXPECT_THAT(checkpoint->problems()[0], HasSubstr("is too short for \"parted\""));
+  std::string damaged = test::read(corpus("tf_index/plain.data-00000-of-00002"));
+  damaged[0] = static_cast<char>(damaged[0] ^ 1);
+  test::write(folder / "plain.data-00000-of-00002", damaged);
+  std::vector<std::byte> buffer;
+  EXPECT_THAT(test::error_of(3, [&] { open_checkpoint(folder / "plain")->read(0, buffer); }),
+              HasSubstr("does not have the checksum"));
+}
+
+TEST(Sharded, ReadsTheFilesOfAnIndex) {
+  const test::TemporaryFolder folder;
+  const std::string index = test::read(corpus("shard_index/model.safetensors.index.json"));
+  test::write(folder / "model.safetensors.index.json", index);
+  const auto refusal = [&](int code) {
+    return test::error_of(code, [&] { open_checkpoint(folder.path()); });
+  };
+  EXPECT_THAT(refusal(3), HasSubstr("part-00001-of-00002.safetensors: this part of"));
+  for (const char* name : {"part-00001-of-00002.safetensors", "part-00002-of-00002.safetensors"}) {
+    test::write(folder / name, test::read(corpus("safetensors") / name));
+  }
+  const auto checkpoint = open_checkpoint(folder.path());
+  EXPECT_EQ(checkpoint->kind(), "safetensors in 2 files");
+  EXPECT_THAT(values_of(*checkpoint, "a"), ElementsAre(-1, -0.5, 0, 0.5, 1, 1.5));
+  EXPECT_THAT(values_of(*checkpoint, "n"), ElementsAre(-5, 7));
+
+  const auto with = [&](const std::string& map) {
+    test::write(folder / "model.safetensors.index.json", R"({"weight_map":)" + map + "}");
+    return refusal(3);
+  };
+  EXPECT_THAT(with(R"({"b":"part-00001-of-00002.safetensors"})"), HasSubstr("and it is not"));
+  EXPECT_THAT(with(R"({"a":"../part-00001-of-00002.safetensors"})"),
+              HasSubstr("not one beside it"));
+  EXPECT_THAT(with(R"({"a":"model.safetensors.index.json"})"), HasSubstr("another index"));
+  EXPECT_THAT(with("{}"), HasSubstr("names no tensors"));
+  EXPECT_THAT(with(R"({"a":1})"), HasSubstr("is not an index"));
+}
+
+TEST(OpenCheckpoint, TellsWhatIsNotReadAndWhatToDo) {
+  const test::TemporaryFolder folder;
+  const auto refusal = [&](const std::string& content) {
+    test::write(folder / "model.bin", content);
+    return test::error_of(3, [&] { open_checkpoint(folder / "model.bin"); });
+  };
+  EXPECT_THAT(refusal(std::string(257, '\0') + "ustar" + std::string(300, '\0')),
+              HasSubstr("is a TAR file"));
+  EXPECT_THAT(refusal("\x89HDF\r\n\x1a\n"), HasSubstr("HDF5"));
+  EXPECT_THAT(refusal("version https://git-lfs.github.com/spec/v1\n"), HasSubstr("Git LFS"));
+  EXPECT_THAT(refusal("\x80\x02K\x01."), HasSubstr("but not of torch.save"));
+  EXPECT_THAT(refusal("PK\x05\x06" + std::string(18, '\0')), HasSubstr("without data.pkl"));
+  EXPECT_THAT(refusal(""), HasSubstr("is empty"));
+  EXPECT_THAT(test::error_of(1, [&] { open_checkpoint(folder / "absent"); }),
+              HasSubstr("there is no such checkpoint"));
+}
+
+/// Every beginning of a file, and the file with one bit turned, is refused with an Error or read.
+class DamagedFiles : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(DamagedFiles, AreRefusedOrRead) {
+  const std::string name = GetParam();
+  const test::TemporaryFolder folder;
+  for (const auto& entry : std::filesystem::directory_iterator(corpus(name).parent_path())) {
+    test::write(folder / entry.path().filename().string(), test::read(entry.path()));
+  }
+  const std::filesystem::path path = folder / corpus(name).filename().string();
+  const std::string whole = test::read(path);
+  size_t refused = 0;
+  const auto attempt = [&](const std::string& content) {
+    test::write(path, content);
+    try {
+      read_all(path);
+    } catch (const Error& error) {
+      ++refused;
+      EXPECT_THAT(error.what(), HasSubstr(folder.path().string()));
+    }
+  };
+  for (size_t size = 0; size < whole.size(); ++size) attempt(whole.substr(0, size));
+  EXPECT_EQ(refused, whole.size());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    for (const int bit : {0, 3, 7}) {
+      std::string damaged = whole;
+      damaged[i] = static_cast<char>(damaged[i] ^ (1 << bit));
+      attempt(damaged);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, DamagedFiles,
+                         ::testing::Values("torch_zip/stored.pt", "torch_zip/deflated.pt",
+                                           "torch_zip/big-endian.pt", "torch_legacy/plain.pt",
+                                           "tf_index/plain.index", "tf_index/snappy.index",
+                                           "safetensors/plain.safetensors"));
+
+}  // namespace
+}  // namespace bertrand
