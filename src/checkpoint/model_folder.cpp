@@ -92,31 +92,13 @@ std::filesystem::path config_path(const std::filesystem::path& folder) {
 }
 
 std::filesystem::path weights_path(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "model.safetensors";
+  std::filesystem::path path = folder / "model.safetensors";
   if (!std::filesystem::exists(path)) {
     throw Error(ErrorCode::bad_input, folder.string() +
                                           ": holds no model.safetensors; weights in other formats "
                                           "or in several files must be saved as that one first.");
   }
   return path;
-}
-
-std::optional<bool> read_lower_case(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) {
-    return std::nullopt;
-  }
-  const auto config = nlohmann::json::parse(read_small(path), nullptr, /*allow_exceptions=*/false);
-  if (!config.is_object()) {
-    throw Error(ErrorCode::bad_input, path.string() + ": is not one valid JSON object.");
-  }
-  const auto field = config.find("do_lower_case");
-  if (field == config.end() || field->is_null()) {
-    return std::nullopt;
-  }
-  if (!field->is_boolean()) {
-    throw Error(ErrorCode::bad_input, path.string() + ": \"do_lower_case\" must be true or false.");
-  }
-  return field->get<bool>();
 }
 
 /// Finds a model's tensors among those of a file and gathers everything that does not fit.
@@ -184,12 +166,33 @@ class Matching {
 
 }  // namespace
 
+std::optional<bool> configured_lower_case(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "tokenizer_config.json";
+  if (!std::filesystem::exists(path)) {
+    return std::nullopt;
+  }
+  const auto config = nlohmann::json::parse(read_small(path), nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object()) {
+    throw Error(ErrorCode::bad_input, path.string() +
+                                          ": is not one valid JSON object; mend it, or move it "
+                                          "away and give --cased or --uncased.");
+  }
+  const auto field = config.find("do_lower_case");
+  if (field == config.end() || field->is_null()) {
+    return std::nullopt;
+  }
+  if (!field->is_boolean()) {
+    throw Error(ErrorCode::bad_input, path.string() + ": \"do_lower_case\" must be true or false.");
+  }
+  return field->get<bool>();
+}
+
 ModelFolder ModelFolder::open(const std::filesystem::path& path) {
   ModelFolder folder;
   folder.path_ = path;
   const std::filesystem::path config = config_path(path);
   folder.config_ = BertConfig::from_json(read_small(config), config.string());
-  folder.lower_case_ = read_lower_case(path / "tokenizer_config.json");
+  folder.lower_case_ = configured_lower_case(path);
   const std::filesystem::path weights = weights_path(path);
   folder.tensors_ = std::make_shared<SafetensorsFile>(SafetensorsFile::open(weights));
 
