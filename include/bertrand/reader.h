@@ -17,8 +17,8 @@ struct ReaderOptions {
   bool bf16 = false;     ///< matrix products in bfloat16; needs a processor with it
   std::optional<bool> lower_case = std::nullopt;  ///< instead of what the model's folder says
 
-  uint32_t max_seq_length = 384;   ///< tokens of question and text read at once, at most; never
-                                   ///< more than the model has positions
+  uint32_t max_seq_length = 0;     ///< tokens of question and text read at once, at most; 0: 384,
+                                   ///< or as many as the model has positions where that is less
   uint32_t doc_stride = 128;       ///< a long text is read in parts that begin so many tokens apart
   uint32_t max_query_length = 64;  ///< tokens read of a question
   size_t n_best = 20;              ///< answers considered

@@ -68,14 +68,17 @@ std::filesystem::path find_config(const std::filesystem::path& folder) {
   return {};
 }
 
-std::optional<bool> read_lower_case(const std::filesystem::path& path) {
+std::optional<bool> configured_lower_case(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "tokenizer_config.json";
   if (!std::filesystem::exists(path)) {
     return std::nullopt;
   }
   const auto config =
       nlohmann::json::parse(read_description(path), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) {
-    throw Error(ErrorCode::bad_input, path.string() + ": is not one valid JSON object.");
+    throw Error(ErrorCode::bad_input, path.string() +
+                                          ": is not one valid JSON object; mend it, or move it "
+                                          "away and give --cased or --uncased.");
   }
   const auto field = config.find("do_lower_case");
   if (field == config.end() || field->is_null()) {
@@ -92,7 +95,7 @@ ModelFolder ModelFolder::open(const std::filesystem::path& path) {
   folder.path_ = path;
   const std::filesystem::path config = config_path(path);
   folder.config_ = BertConfig::from_json(read_description(config), config.string());
-  folder.lower_case_ = read_lower_case(path / "tokenizer_config.json");
+  folder.lower_case_ = configured_lower_case(path);
   const std::filesystem::path weights = weights_path(path);
   folder.checkpoint_ = open_checkpoint(weights);
 

@@ -63,6 +63,10 @@ class ModelFolder {
   std::map<std::string, Weight> stored_;  // parameters and pooler, by name
 };
 
+/// do_lower_case of the tokenizer_config.json in `folder`; empty where it does not say, is null, or
+/// there is no such file. Throws Error (bad_input) naming the file.
+std::optional<bool> configured_lower_case(const std::filesystem::path& folder);
+
 /// What a model folder is made of, for writing.
 struct ModelFolderContents {
   BertConfig config;

@@ -4,6 +4,7 @@
 
 #include "predict/predictor.h"
 #include "progress.h"
+#include "squad/question_list.h"
 
 namespace bertrand::cli {
 
@@ -31,10 +32,12 @@ std::vector<Prediction> answer_all(const CLI::App& command, const AnsweringFlags
   options.batch_tokens = flags.batch_tokens;
   options.threads = chosen_threads(flags.model.threads);
   options.on_windows = [](const WindowReport& report) {
-    for (const std::string& id : report.empty_contexts) {
-      spdlog::warn("Question {} is about an empty context; its answer is \"\".", id);
+    if (!report.empty_contexts.empty()) {
+      spdlog::warn("The context of {} is empty; the answer is \"\".",
+                   question_list(report.empty_contexts));
     }
   };
+  options.model = find_model(flags.model.path).string();
   CountProgress progress("windows");
   return predict(dataset, model.tokenizer(), model.engine(), options,
                  [&](size_t done, size_t all) { progress.show(done, all); });

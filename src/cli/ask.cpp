@@ -1,6 +1,7 @@
-#include <cstdio>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -14,12 +15,16 @@
 #include "bertrand/reader.h"
 #include "commands.h"
 #include "common.h"
+#include "progress.h"
 
 namespace bertrand::cli {
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+
+/// Enough questions to compute windows of like length together, few enough that answers come soon.
+constexpr size_t kAnsweredAtOnce = 256;
 
 struct Flags {
   std::vector<std::string> questions;
@@ -33,17 +38,31 @@ struct Flags {
   AnswerFlags answers;
 };
 
+std::string read_standard_input(const Flags& flags) {
+  if (flags.questions_file == "-") {
+    throw Error(
+        ErrorCode::usage,
+        "Standard input holds the questions (--questions -), so it cannot be the text they "
+        "are about as well; give that by --context or --context-file, or with each question "
+        "in JSON.");
+  }
+  return read_file("-");
+}
+
 /// The text all questions are about: from --context or --context-file, "-" being standard input,
 /// which is also read where neither is given and it is not a terminal.
 std::string shared_context(const CLI::App& command, const Flags& flags) {
-  if (command.count("--context-file") > 0) return read_file(flags.context_file);
+  if (command.count("--context-file") > 0 && flags.context_file != "-") {
+    return read_file(flags.context_file);
+  }
   if (command.count("--context") > 0 && flags.context != "-") return flags.context;
-  if (command.count("--context") == 0 && ::isatty(STDIN_FILENO) != 0) {
+  if (command.count("--context") + command.count("--context-file") == 0 &&
+      ::isatty(STDIN_FILENO) != 0) {
     throw Error(ErrorCode::usage,
                 "There is no text to look for the answer in; give it by --context, --context-file "
                 "or on standard input.");
   }
-  return read_file("-");
+  return read_standard_input(flags);
 }
 
 /// {"question": ..., "context": ...}, of which context may be missing.
@@ -129,35 +148,37 @@ Json to_json(const FoundAnswer& answer) {
           {"end", answer.end}};
 }
 
-void print_json(const Question& question, const std::vector<FoundAnswer>& answers, bool list) {
+std::string json_text(const Question& question, const std::vector<FoundAnswer>& answers,
+                      bool list) {
   Json json = {{"question", question.question}};
   json.update(to_json(answers.front()));
   if (list) {
     json["answers"] = Json::array();
     for (const FoundAnswer& answer : answers) json["answers"].push_back(to_json(answer));
   }
-  std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 /// An answer a line; below their question where there are several questions.
-void print_text(const Question& question, const std::vector<FoundAnswer>& answers, bool several) {
-  if (several) std::printf("%s\n", question.question.c_str());
+std::string plain_text(const Question& question, const std::vector<FoundAnswer>& answers,
+                       bool several) {
+  std::string text = several ? question.question + "\n" : "";
   for (const FoundAnswer& answer : answers) {
     const std::string place = answer.text.empty()
                                   ? std::string()
                                   : fmt::format(", characters {} to {}", answer.begin, answer.end);
-    std::printf("%s%s  (score %.4f%s)\n", several ? "  " : "",
-                answer.text.empty() ? "[no answer]" : answer.text.c_str(), answer.score,
-                place.c_str());
+    text += fmt::format("{}{}  (score {:.4f}{})\n", several ? "  " : "",
+                        answer.text.empty() ? "[no answer]" : answer.text, answer.score, place);
   }
+  return text;
 }
 
-ReaderOptions reader_options(const Flags& flags) {
+ReaderOptions reader_options(const CLI::App& command, const Flags& flags) {
   ReaderOptions options;
   options.threads = flags.model.threads;
   options.bf16 = flags.model.precision == Precision::bf16;
   options.lower_case = flags.model.lower_case;
-  options.max_seq_length = flags.windows.max_seq_length;
+  if (command.count("--max-seq-length") > 0) options.max_seq_length = flags.windows.max_seq_length;
   options.doc_stride = flags.windows.doc_stride;
   options.max_query_length = flags.windows.max_query_length;
   options.n_best = flags.answers.options.n_best;
@@ -170,14 +191,21 @@ ReaderOptions reader_options(const Flags& flags) {
 void ask(const CLI::App& command, const Flags& flags) {
   const fs::path model = find_model(flags.model.path);
   const std::vector<Question> questions = collect(command, flags);
-  Reader reader(model, reader_options(flags));
-  const auto answers = reader.ask(questions, flags.top_k);
-  for (size_t i = 0; i < questions.size(); ++i) {
-    if (flags.json || flags.format == "json") {
-      print_json(questions[i], answers[i], flags.top_k > 1);
-    } else {
-      print_text(questions[i], answers[i], questions.size() > 1);
+  Reader reader(model, reader_options(command, flags));
+  const bool json = flags.json || flags.format == "json";
+  CountProgress progress("questions");
+  for (size_t begin = 0; begin < questions.size(); begin += kAnsweredAtOnce) {
+    const auto part =
+        std::span(questions).subspan(begin, std::min(kAnsweredAtOnce, questions.size() - begin));
+    const auto answers = reader.ask(part, flags.top_k);
+    std::string text;
+    for (size_t i = 0; i < part.size(); ++i) {
+      text += json ? json_text(part[i], answers[i], flags.top_k > 1)
+                   : plain_text(part[i], answers[i], questions.size() > 1);
     }
+    progress.clear();
+    print_result(text);
+    progress.show(begin + part.size(), questions.size());
   }
 }
 

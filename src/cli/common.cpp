@@ -1,7 +1,10 @@
 #include "common.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <system_error>
 
@@ -26,6 +29,13 @@ fs::path installed_models() {
 
 }  // namespace
 
+void print_result(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw Error(ErrorCode::io,
+                std::string("Standard output cannot be written (") + std::strerror(errno) + ").");
+  }
+}
+
 void add_case_flags(CLI::App& command, std::optional<bool>& lower_case) {
   auto* cased = command.add_flag_callback(
       "--cased", [&lower_case] { lower_case = false; },
@@ -49,12 +59,10 @@ void add_precision_flag(CLI::App& command, Precision& precision) {
   command
       .add_option_function<std::string>(
           "--precision",
-          [&precision](const std::string& name) {
-            precision = name == "bf16" ? Precision::bf16 : Precision::fp32;
-          },
+          [&precision](const std::string& name) { precision = parse_precision(name); },
           "What matrix products are computed in [fp32]")
       ->check(CLI::IsMember({"fp32", "bf16"}))
-      ->type_name("");
+      ->type_name("fp32|bf16");
 }
 
 void add_window_flags(CLI::App& command, WindowOptions& options) {

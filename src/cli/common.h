@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 
@@ -11,6 +12,10 @@
 #include "squad/windows.h"
 
 namespace bertrand::cli {
+
+/// Writes to standard output at once. Throws Error (io) where that cannot be: results that are lost
+/// must not look like success.
+void print_result(std::string_view text);
 
 /// --cased and --uncased, which exclude each other; empty: what the model's folder says.
 void add_case_flags(CLI::App& command, std::optional<bool>& lower_case);

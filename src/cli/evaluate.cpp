@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -9,20 +8,17 @@
 #include <spdlog/spdlog.h>
 
 #include "answering.h"
-#include "base/error.h"
 #include "commands.h"
 #include "predict/predictor.h"
 #include "squad/metrics.h"
 #include "squad/predictions.h"
+#include "squad/question_list.h"
 
 namespace bertrand::cli {
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-/// Ids named one by one before the rest is only counted.
-constexpr size_t kIdsTold = 10;
 
 struct Flags {
   fs::path data, predictions, no_answer_scores;
@@ -53,23 +49,15 @@ Json to_json(const Metrics& metrics) {
   return json;
 }
 
-void tell_missing(const Metrics& metrics, const fs::path& predictions) {
-  for (size_t i = 0; i < std::min(metrics.missing.size(), kIdsTold); ++i) {
-    spdlog::warn("{}: has no answer to question {}; it counts as wrong.", predictions.string(),
-                 metrics.missing[i]);
-  }
-  if (metrics.missing.size() > kIdsTold) {
-    spdlog::warn("{}: has no answer to {} questions in all.", predictions.string(),
-                 metrics.missing.size());
-  }
-}
-
 Metrics evaluate_file(const Flags& flags, const Dataset& dataset) {
   std::unordered_map<std::string, double> scores;
   if (!flags.no_answer_scores.empty()) scores = read_no_answer_scores(flags.no_answer_scores);
   const Metrics metrics =
       evaluate(dataset, read_predictions(flags.predictions), scores, flags.no_answer_threshold);
-  tell_missing(metrics, flags.predictions);
+  if (!metrics.missing.empty()) {
+    spdlog::warn("{}: has no answer to {}; that counts as wrong.", flags.predictions.string(),
+                 question_list(metrics.missing));
+  }
   return metrics;
 }
 
@@ -88,12 +76,10 @@ Metrics evaluate_model(const CLI::App& command, const Flags& flags, const Datase
 
 void evaluate_command(const CLI::App& command, const Flags& flags) {
   const Dataset dataset = Dataset::load(flags.data);
-  if (dataset.examples.empty()) {
-    throw Error(ErrorCode::bad_input, flags.data.string() + ": has no question.");
-  }
+  check_can_evaluate(dataset);  // before the hours it may take to answer
   const Metrics metrics = flags.predictions.empty() ? evaluate_model(command, flags, dataset)
                                                     : evaluate_file(flags, dataset);
-  std::printf("%s\n", to_json(metrics).dump().c_str());
+  print_result(to_json(metrics).dump() + "\n");
 }
 
 }  // namespace

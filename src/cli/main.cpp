@@ -1,16 +1,42 @@
+#include <csignal>
 #include <cstdio>
 #include <exception>
+#include <memory>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "commands.h"
+#include "common.h"
+#include "help.h"
+
+namespace {
+
+/// --help and --version are results, too.
+int parse_and_run(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream out, err;
+    const int status = app.exit(error, out, err);
+    std::fputs(err.str().c_str(), stderr);
+    bertrand::cli::print_result(out.str());
+    return status == 0 ? 0 : 2;
+  }
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace bertrand;
+  // A file that grows beyond the limit of its size is a failed write like any other.
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app("BERT question answering: fine-tune, evaluate, ask.", "bertrand");
   app.set_version_flag("--version", "bertrand " BERTRAND_VERSION);
+  app.formatter(std::make_shared<cli::HelpFormatter>());
   app.require_subcommand(1);
   bool quiet = false;
   app.add_flag("--quiet", quiet, "Only warnings and errors on standard error");
@@ -25,9 +51,7 @@ int main(int argc, char** argv) {
   cli::add_convert(app);
   cli::add_inspect(app);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return parse_and_run(app, argc, argv);
   } catch (const Error& error) {
     std::fprintf(stderr, "bertrand: %s\n", error.what());
     return error.exit_code();
@@ -35,5 +59,4 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "bertrand: %s\n", error.what());
     return 1;
   }
-  return 0;
 }

@@ -40,14 +40,16 @@ CountProgress::CountProgress(std::string what)
       wanted_(spdlog::should_log(spdlog::level::info)),
       terminal_(::isatty(STDERR_FILENO) != 0) {}
 
-CountProgress::~CountProgress() {
+CountProgress::~CountProgress() { clear(); }
+
+void CountProgress::clear() {
   if (drawn_) std::fputs(kClearLine, stderr);
+  drawn_ = false;
 }
 
 void CountProgress::show(size_t done, size_t all) {
   const Clock::time_point now = Clock::now();
-  const bool due =
-      terminal_ ? !drawn_ || now - shown_ >= kBetweenDrawings : now - shown_ >= kBetweenLines;
+  const bool due = terminal_ ? now - shown_ >= kBetweenDrawings : now - shown_ >= kBetweenLines;
   if (!wanted_ || !due) return;
   shown_ = now;
   const std::string text =

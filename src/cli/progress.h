@@ -18,6 +18,9 @@ class CountProgress {
 
   void show(size_t done, size_t all);
 
+  /// Takes the line away, so that something else can be printed.
+  void clear();
+
  private:
   using Clock = std::chrono::steady_clock;
 

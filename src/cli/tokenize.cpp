@@ -4,16 +4,18 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
-#include "base/error.h"
 #include "base/files.h"
+#include "checkpoint/model_folder.h"
 #include "commands.h"
 #include "common.h"
+#include "predict/model_tokenizer.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -31,43 +33,25 @@ struct Flags {
   bool json = false;
 };
 
-/// do_lower_case of the tokenizer_config.json beside a vocabulary; empty where there is none.
-std::optional<bool> configured_lower_case(const std::filesystem::path& vocabulary) {
-  const std::filesystem::path path = vocabulary.parent_path() / "tokenizer_config.json";
-  if (!std::filesystem::exists(path)) return std::nullopt;
-  nlohmann::json config;
-  try {
-    config = nlohmann::json::parse(read_file(path));
-  } catch (const nlohmann::json::parse_error& error) {
-    throw Error(ErrorCode::bad_input, path.string() + ": is not JSON at byte " +
-                                          std::to_string(error.byte) +
-                                          "; mend it, or move it away and say --cased or "
-                                          "--uncased.");
-  }
-  if (config.is_object() && !config.contains("do_lower_case")) return std::nullopt;
-  if (!config.is_object() || !config["do_lower_case"].is_boolean()) {
-    throw Error(ErrorCode::bad_input, path.string() + ": do_lower_case must be true or false.");
-  }
-  return config["do_lower_case"].get<bool>();
-}
-
-bool choose_lower_case(const Flags& flags, const std::filesystem::path& vocabulary) {
+bool choose_lower_case(const Flags& flags, const std::filesystem::path& folder) {
   if (flags.lower_case) return *flags.lower_case;
-  if (const std::optional<bool> configured = configured_lower_case(vocabulary)) return *configured;
+  if (const std::optional<bool> configured = configured_lower_case(folder)) return *configured;
   spdlog::info(
-      "No tokenizer_config.json beside {} says do_lower_case: taken as uncased; --cased keeps case "
-      "and accents.",
-      vocabulary.string());
+      "No tokenizer_config.json beside the vocabulary says do_lower_case: taken as uncased; "
+      "--cased keeps case and accents.");
   return true;
 }
 
 Tokenizer make_tokenizer(const Flags& flags) {
-  const std::filesystem::path vocabulary =
-      flags.vocabulary.empty() ? find_model(flags.model) / "vocab.txt" : flags.vocabulary;
+  const bool given = !flags.vocabulary.empty();
+  const std::filesystem::path folder =
+      given ? flags.vocabulary.parent_path() : find_model(flags.model);
+  auto vocabulary = given ? std::make_shared<const Vocabulary>(Vocabulary::load(flags.vocabulary))
+                          : load_vocabulary(folder);
   const auto behaviour = flags.reference ? TokenizerOptions::Behaviour::reference
                                          : TokenizerOptions::Behaviour::hugging_face;
-  return Tokenizer(std::make_shared<const Vocabulary>(Vocabulary::load(vocabulary)),
-                   {.lower_case = choose_lower_case(flags, vocabulary), .behaviour = behaviour});
+  return Tokenizer(std::move(vocabulary),
+                   {.lower_case = choose_lower_case(flags, folder), .behaviour = behaviour});
 }
 
 /// Counts the code points before a byte of a text; asked for rising bytes.
@@ -121,9 +105,9 @@ void run(const Flags& flags) {
   const auto print = [&](std::string_view text) {
     tokens.clear();
     tokenizer.tokenize(text, tokens);
-    std::cout << (flags.json ? as_json(vocabulary, text, tokens)
-                             : as_words(vocabulary, tokens, flags.ids))
-              << '\n';
+    print_result(
+        (flags.json ? as_json(vocabulary, text, tokens) : as_words(vocabulary, tokens, flags.ids)) +
+        "\n");
   };
   if (!flags.texts.empty()) {
     for (const std::string& text : flags.texts) print(text);
@@ -138,9 +122,6 @@ void run(const Flags& flags) {
     std::string line;
     while (std::getline(std::cin, line)) print(line);
   }
-  if (!std::cout.flush()) {
-    throw Error(ErrorCode::io, "Standard output cannot be written; is its disk full?");
-  }
 }
 
 }  // namespace
@@ -149,8 +130,9 @@ void add_tokenize(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand(
       "tokenize", "Print the word pieces of texts: of the arguments, else of each line of a file");
-  command->add_option("text", flags->texts, "Texts, each of which gives a line");
-  command->add_option("--file", flags->file, "File with a text a line [- : standard input]")
+  command->add_option("text", flags->texts, "Texts, each of which gives a line")
+      ->type_name("TEXT...");
+  command->add_option("--file", flags->file, "File with a text a line [-: standard input]")
       ->type_name("FILE")
       ->excludes("text");
   auto* vocabulary = command->add_option("--vocab", flags->vocabulary, "Vocabulary, a piece a line")

@@ -1,7 +1,8 @@
-#include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unistd.h>
 
@@ -11,6 +12,8 @@
 #include "commands.h"
 #include "common.h"
 #include "engine/cpu/cpu_engine.h"
+#include "engine/cpu/products.h"
+#include "progress.h"
 #include "train/fine_tune.h"
 #include "train/recipe.h"
 
@@ -25,26 +28,35 @@ struct Flags {
 
 volatile std::sig_atomic_t caught_signal = 0;
 
-/// Notes SIGINT and SIGTERM while it lives; a second one ends the program at once.
+/// Notes SIGINT, SIGTERM and SIGHUP while it lives; a second one ends the program at once. One that
+/// is ignored already stays so (nohup, a job in the background). Whoever reads the progress may go
+/// away: the run does not end with SIGPIPE.
 class SignalCatcher {
  public:
   SignalCatcher() {
-    struct sigaction action {};
-    action.sa_handler = [](int number) { caught_signal = number; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    ::sigaction(SIGINT, &action, &interrupt_);
-    ::sigaction(SIGTERM, &action, &terminate_);
+    struct sigaction note {};
+    note.sa_handler = [](int number) { caught_signal = number; };
+    note.sa_flags = static_cast<int>(SA_RESETHAND | static_cast<unsigned>(SA_RESTART));
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      ::sigaction(kSignals[i], nullptr, &before_[i]);
+      const bool ignored = before_[i].sa_handler == SIG_IGN;
+      ::sigaction(kSignals[i], kSignals[i] == SIGPIPE || ignored ? &ignore : &note, nullptr);
+    }
   }
   ~SignalCatcher() {
-    ::sigaction(SIGINT, &interrupt_, nullptr);
-    ::sigaction(SIGTERM, &terminate_, nullptr);
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      ::sigaction(kSignals[i], &before_[i], nullptr);
+    }
   }
   SignalCatcher(const SignalCatcher&) = delete;
   SignalCatcher& operator=(const SignalCatcher&) = delete;
 
  private:
-  struct sigaction interrupt_ {};
-  struct sigaction terminate_ {};
+  static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+
+  std::array<struct sigaction, kSignals.size()> before_{};
 };
 
 /// A flag for every value of a recipe, with what it is in the two named ones. (The learning rate
@@ -53,8 +65,7 @@ void add_recipe_flags(CLI::App& command, FineTuneOptions& options) {
   const Recipe modern = named_recipe("modern", BertConfig());
   const Recipe reference = named_recipe("reference", BertConfig());
   for (const RecipeField& field : recipe_fields()) {
-    std::string flag = fmt::format("--{}", field.name);
-    std::replace(flag.begin(), flag.end(), '_', '-');
+    std::string flag = flag_of(field.name);
     if (field.name == "max_train_windows") {
       flag += ",--limit";
     }
@@ -72,18 +83,25 @@ void add_recipe_flags(CLI::App& command, FineTuneOptions& options) {
   }
 }
 
+void add_count(CLI::App& command, const char* flag, uint64_t& value, int64_t least,
+               const char* help) {
+  constexpr int64_t kMost = 1'000'000'000'000;
+  command.add_option(flag, value, help)->check(CLI::Range(least, kMost))->type_name("NUMBER");
+}
+
+void add_minutes(CLI::App& command, const char* flag, double& value, const char* help) {
+  command.add_option(flag, value, help)->check(CLI::Range(0.0, 1e9))->type_name("NUMBER");
+}
+
 void add_run_flags(CLI::App& command, RunOptions& run) {
-  command.add_option("--snapshot-every", run.snapshot_every, "Steps between snapshots [by time]");
-  command
-      .add_option("--snapshot-minutes", run.snapshot_minutes,
-                  "Minutes between snapshots, 0: none by time [15]")
-      ->check(CLI::NonNegativeNumber);
-  command.add_option("--stop-after-steps", run.stop_after_steps,
-                     "Make so many steps now, then stop with a snapshot to resume from");
-  command.add_option("--stop-after-minutes", run.stop_after_minutes, "The same by time")
-      ->check(CLI::NonNegativeNumber);
-  command.add_option("--log-every", run.log_every, "Steps a line of events.jsonl [1]")
-      ->check(CLI::PositiveNumber);
+  add_count(command, "--snapshot-every", run.snapshot_every, 0,
+            "Steps between snapshots, 0: none by steps [by time]");
+  add_minutes(command, "--snapshot-minutes", run.snapshot_minutes,
+              "Minutes between snapshots, 0: none by time [15]");
+  add_count(command, "--stop-after-steps", run.stop_after_steps, 0,
+            "Make so many steps now, then stop with a snapshot to resume from");
+  add_minutes(command, "--stop-after-minutes", run.stop_after_minutes, "The same by time");
+  add_count(command, "--log-every", run.log_every, 1, "Steps a line of events.jsonl [1]");
 }
 
 void train(Flags& flags) {
@@ -93,11 +111,18 @@ void train(Flags& flags) {
                          : flags.weights_type == "bf16" ? DataType::bf16
                                                         : DataType::f32;
   options.program_version = BERTRAND_VERSION;
+  options.library_versions = cpu::library_versions();
   options.make_engine = [](const BertConfig& config, Precision precision, unsigned threads) {
     return make_cpu_engine(config, {threads, precision});
   };
   options.progress = spdlog::should_log(spdlog::level::info) ? stderr : nullptr;
   options.terminal = ::isatty(STDERR_FILENO) != 0;
+  options.evaluation_progress = [shown = std::make_shared<std::optional<CountProgress>>()](
+                                    size_t done, size_t all) {
+    if (done == all) return shown->reset();
+    if (!*shown) shown->emplace("windows");
+    (*shown)->show(done, all);
+  };
   options.run.signal = [] { return static_cast<int>(caught_signal); };
   RunEnd end = RunEnd::finished;
   {

@@ -1,19 +1,15 @@
 #include "squad/windows.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <memory>
-#include <string_view>
+#include <string>
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "base/error.h"
 #include "commands.h"
 #include "common.h"
 #include "squad/dataset.h"
+#include "squad/question_list.h"
 #include "squad/window_table.h"
 #include "text/tokenizer.h"
 
@@ -29,26 +25,6 @@ struct WindowFlags {
   unsigned threads = 0;
 };
 
-/// Without lines: what is still buffered.
-void print(std::string_view lines) {
-  const bool written = std::fwrite(lines.data(), 1, lines.size(), stdout) == lines.size() &&
-                       (!lines.empty() || std::fflush(stdout) == 0);
-  if (!written) {
-    throw Error(ErrorCode::io, fmt::format("The windows cannot be written to standard output ({}).",
-                                           std::strerror(errno)));
-  }
-}
-
-void tell(const std::filesystem::path& data, const WindowReport& report) {
-  for (const std::string& id : report.skipped) {
-    spdlog::warn("{}: the answer to question {} is not where it should be in its context; skipped.",
-                 data.string(), id);
-  }
-  for (const std::string& id : report.empty_contexts) {
-    spdlog::warn("{}: the context of question {} is empty; it has no window.", data.string(), id);
-  }
-}
-
 void run(const WindowFlags& flags) {
   const auto vocabulary = std::make_shared<const Vocabulary>(Vocabulary::load(flags.vocabulary));
   TokenizerOptions options;
@@ -58,9 +34,10 @@ void run(const WindowFlags& flags) {
   const Dataset dataset = Dataset::load(flags.data);
   const unsigned threads = chosen_threads(flags.threads);
   const WindowSet windows = make_windows(dataset, tokenizer, flags.options, threads);
-  tell(flags.data, windows.report());
-  write_window_table(dataset, windows, threads, print);
-  print({});
+  for (const std::string& met : sentences_of(windows.report(), dataset.where)) {
+    spdlog::warn("{}", met);
+  }
+  write_window_table(dataset, windows, threads, print_result);
   spdlog::info("{} windows of {} questions; {} skipped, {} about an empty context.", windows.size(),
                dataset.examples.size(), windows.report().skipped.size(),
                windows.report().empty_contexts.size());

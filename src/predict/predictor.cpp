@@ -117,8 +117,13 @@ std::vector<Prediction> predict(const Dataset& dataset, const Tokenizer& tokeniz
   std::vector<Prediction> predictions(dataset.examples.size());
   std::vector<uint8_t> answered(dataset.examples.size(), 0);
   const auto answer = [&](size_t example, std::span<const WindowLogits> logits) {
-    predictions[example] =
-        answer_question(dataset, dataset.examples[example], logits, tokenizer, options.answers);
+    try {
+      predictions[example] =
+          answer_question(dataset, dataset.examples[example], logits, tokenizer, options.answers);
+    } catch (const Error& error) {
+      if (options.model.empty()) throw;
+      throw Error(error.code(), options.model + ": " + error.what());
+    }
     answered[example] = 1;
   };
   size_t done = 0;

@@ -19,6 +19,7 @@ struct PredictOptions {
   AnswerOptions answers;
   size_t batch_tokens = 4096;  ///< tokens computed at once; windows of like length go together
   unsigned threads = 1;        ///< for windows and answers; the engine has its own
+  std::string model{};         ///< where the weights are from, for messages
   /// Called with what was met while the windows were made.
   std::function<void(const WindowReport&)> on_windows;
 };

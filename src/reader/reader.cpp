@@ -12,6 +12,8 @@
 namespace bertrand {
 namespace {
 
+constexpr uint32_t kUsualLength = 384;
+
 Model load(const std::filesystem::path& path, const ReaderOptions& options) {
   ModelOptions model;
   model.threads = options.threads != 0 ? options.threads : available_threads();
@@ -22,8 +24,10 @@ Model load(const std::filesystem::path& path, const ReaderOptions& options) {
 
 PredictOptions predict_options(const ReaderOptions& options, const BertConfig& config) {
   PredictOptions predict;
-  predict.windows.max_seq_length = static_cast<uint32_t>(
-      std::min<int64_t>(options.max_seq_length, config.max_position_embeddings));
+  predict.windows.max_seq_length =
+      options.max_seq_length != 0
+          ? options.max_seq_length
+          : static_cast<uint32_t>(std::min<int64_t>(kUsualLength, config.max_position_embeddings));
   predict.windows.doc_stride = options.doc_stride;
   predict.windows.max_query_length = options.max_query_length;
   predict.answers.n_best = options.n_best;
@@ -80,6 +84,7 @@ struct Reader::Parts {
 Reader::Reader(const std::filesystem::path& model, const ReaderOptions& options) {
   Model loaded = load(model, options);
   PredictOptions predict = predict_options(options, loaded.config());
+  predict.model = model.string();
   parts_ = std::make_unique<Parts>(Parts{std::move(loaded), std::move(predict)});
 }
 

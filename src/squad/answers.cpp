@@ -33,8 +33,9 @@ struct TokenSpan {
 
 void check_finite(std::span<const float> logits, const Example& example) {
   if (!std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); })) {
-    throw Error(ErrorCode::runtime, "The model gives question " + example.id +
-                                        " a score that is not a number; its weights are broken.");
+    throw Error(ErrorCode::bad_input,
+                "The scores of question " + example.id +
+                    " are not numbers: the model's weights are broken; take another model.");
   }
 }
 

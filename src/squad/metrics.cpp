@@ -124,10 +124,6 @@ Judged judge(const Example& example, const std::string* prediction, bool v2) {
   judged.says_nothing = prediction->empty();
   if (v2) {
     judged.score = best_score(*prediction, gold_answers_v2(example), v2);
-  } else if (example.answers.empty()) {
-    throw Error(ErrorCode::bad_input, "Question " + example.id +
-                                          " has no answer to compare a prediction with; evaluate "
-                                          "a file with answers.");
   } else {
     judged.score = best_score(*prediction, example.answers, v2);
   }
@@ -191,13 +187,26 @@ std::string normalize_answer(std::string_view text) {
   return normalized;
 }
 
+void check_can_evaluate(const Dataset& dataset) {
+  if (dataset.examples.empty()) {
+    throw Error(ErrorCode::bad_input,
+                (dataset.where.empty() ? "The data set" : dataset.where) +
+                    ": has no question to evaluate; give a SQuAD file with questions.");
+  }
+  for (size_t i = 0; !dataset.has_impossible && i < dataset.examples.size(); ++i) {
+    if (dataset.examples[i].answers.empty()) {
+      throw Error(ErrorCode::bad_input, dataset.place(i) + " (id \"" + dataset.examples[i].id +
+                                            "\") has no answer to compare with; give a file with "
+                                            "answers.");
+    }
+  }
+}
+
 Metrics evaluate(const Dataset& dataset,
                  const std::unordered_map<std::string, std::string>& predictions,
                  const std::unordered_map<std::string, double>& no_answer_scores,
                  double no_answer_threshold) {
-  if (dataset.examples.empty()) {
-    throw Error(ErrorCode::bad_input, "There is no question to evaluate in the data set.");
-  }
+  check_can_evaluate(dataset);
   const bool v2 = dataset.has_impossible;
   const bool scored = v2 && !no_answer_scores.empty();
   Metrics metrics;

@@ -42,6 +42,10 @@ Metrics evaluate(const Dataset& dataset,
                  const std::unordered_map<std::string, double>& no_answer_scores = {},
                  double no_answer_threshold = 1.0);
 
+/// Throws Error (bad_input), naming file and place, where evaluate() would: there is no question,
+/// or a v1.1 question has no answer to compare with.
+void check_can_evaluate(const Dataset& dataset);
+
 /// Lower-cased, without punctuation and articles, single spaces: what both scores compare.
 std::string normalize_answer(std::string_view text);
 

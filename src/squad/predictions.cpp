@@ -74,6 +74,9 @@ Json read_object(const std::filesystem::path& path) {
   } catch (const Json::parse_error& error) {
     throw Error(ErrorCode::bad_input,
                 path.string() + ": is not JSON (at byte " + std::to_string(error.byte) + ").");
+  } catch (const Json::out_of_range&) {
+    throw Error(ErrorCode::bad_input,
+                path.string() + ": holds a number too large for any computer; make it anew.");
   }
   throw Error(ErrorCode::bad_input,
               path.string() + ": is not an object with a question id as each key.");

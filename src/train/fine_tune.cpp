@@ -10,12 +10,14 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/model_folder.h"
+#include "predict/model_tokenizer.h"
 #include "predict/predictor.h"
 #include "squad/dataset.h"
 #include "squad/metrics.h"
+#include "squad/question_list.h"
 #include "squad/windows.h"
-#include "text/tokenizer.h"
 #include "train/fingerprint.h"
+#include "train/run_folder.h"
 #include "train/run_report.h"
 #include "train/trainer.h"
 #include "train/training_windows.h"
@@ -24,28 +26,6 @@ namespace bertrand {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The folder may be written to: it is new or empty, or the user said what to do with what is in
-/// it. Writes nothing.
-void check_out(const FineTuneOptions& options) {
-  const std::string out = options.out.string();
-  if (fs::exists(options.out) && !fs::is_directory(options.out)) {
-    throw Error(ErrorCode::usage, fmt::format("--out {}: is not a folder.", out));
-  }
-  if (options.resume && !find_snapshot(options.out / "snapshot")) {
-    throw Error(ErrorCode::usage,
-                fmt::format("--resume: {} holds no snapshot to go on from (nor does it after a "
-                            "finished run).",
-                            out));
-  }
-  if (!options.resume && !options.overwrite && fs::exists(options.out) &&
-      !fs::is_empty(options.out)) {
-    throw Error(ErrorCode::usage,
-                fmt::format("--out {}: is not empty. Give another folder, --resume to go on with "
-                            "the run in it, or --overwrite to begin anew.",
-                            out));
-  }
-}
 
 /// The named recipe, or that of the run resumed; then what the user says.
 Recipe chosen_recipe(const FineTuneOptions& options, const std::optional<RunState>& saved,
@@ -61,32 +41,7 @@ Recipe chosen_recipe(const FineTuneOptions& options, const std::optional<RunStat
   return recipe;
 }
 
-bool chosen_case(const FineTuneOptions& options, const ModelFolder& folder) {
-  if (!options.lower_case && !folder.lower_case()) {
-    spdlog::warn(
-        "{}: nothing there says whether the model is cased; taking it as uncased (--cased "
-        "or --uncased).",
-        folder.path().string());
-  }
-  return options.lower_case.value_or(folder.lower_case().value_or(true));
-}
-
-/// Model, vocabulary and recipe fit one another.
-void check_sizes(const ModelFolder& folder, const Vocabulary& vocabulary, const Recipe& recipe) {
-  const BertConfig& config = folder.config();
-  const auto embedded = static_cast<size_t>(config.vocab_size);
-  if (vocabulary.size() > embedded) {
-    throw Error(ErrorCode::bad_input,
-                fmt::format("{}: has {} pieces, but the model embeds {} (vocab_size); give the "
-                            "vocabulary the model was trained with.",
-                            folder.vocabulary_path().string(), vocabulary.size(), embedded));
-  }
-  if (config.type_vocab_size < 2) {
-    throw Error(ErrorCode::bad_input,
-                fmt::format("{}: type_vocab_size is below 2, so question and context cannot be "
-                            "told apart; give a BERT with two segments.",
-                            folder.path().string()));
-  }
+void check_length(const BertConfig& config, const Recipe& recipe) {
   if (recipe.max_seq_length > config.max_position_embeddings) {
     throw Error(ErrorCode::usage,
                 fmt::format("--max-seq-length: {} is more than the model's {} positions.",
@@ -101,31 +56,31 @@ BertConfig trained_config(const ModelFolder& folder, const Recipe& recipe) {
   return config;
 }
 
-Tokenizer make_tokenizer(const ModelFolder& folder, bool lower_case) {
-  TokenizerOptions options;
-  options.lower_case = lower_case;
-  options.behaviour = TokenizerOptions::Behaviour::reference;
-  return {std::make_shared<const Vocabulary>(Vocabulary::load(folder.vocabulary_path())), options};
-}
-
 class FineTune {
  public:
   explicit FineTune(const FineTuneOptions& options)
       : options_(options),
         folder_(ModelFolder::open(options.model)),
         saved_(options.resume ? std::optional(read_snapshot_state(snapshot())) : std::nullopt),
-        lower_case_(chosen_case(options, folder_)),
-        tokenizer_(make_tokenizer(folder_, lower_case_)) {
+        tokenizer_(load_tokenizer(folder_, options.lower_case)) {
     state_.recipe = chosen_recipe(options, saved_, folder_.config());
     state_.threads = options.threads;
-    check_sizes(folder_, tokenizer_.vocabulary(), recipe());
+    check_length(folder_.config(), recipe());
   }
 
   RunEnd go() {
     read_data();
     prepare_engine();
     begin_folder();
-    return train() == RunEnd::finished ? finish() : RunEnd::stopped;
+    try {
+      return train() == RunEnd::finished ? finish() : stopped();
+    } catch (...) {
+      // With a snapshot the run can go on: nothing of it may go.
+      if (find_snapshot(snapshot())) {
+        run_folder_->keep();
+      }
+      throw;
+    }
   }
 
  private:
@@ -136,14 +91,14 @@ class FineTune {
   void read_data() {
     if (!options_.dev.empty()) {
       dev_ = Dataset::load(options_.dev);
+      check_can_evaluate(dev_);
     }
     dataset_ = Dataset::load(options_.train);
     WindowOptions options = recipe().window_options();
     options.training = true;
-    set_ = make_windows(dataset_, tokenizer_, options, options_.threads);
-    for (const std::string& id : set_.report().skipped) {
-      spdlog::warn("{}: the answer of question {} is not in its context; skipped.",
-                   options_.train.string(), id);
+    set_ = make_windows(dataset_, tokenizer_.tokenizer, options, options_.threads);
+    for (const std::string& met : sentences_of(set_.report(), options_.train.string())) {
+      spdlog::warn("{}", met);
     }
     windows_ = training_windows(set_, recipe().max_train_windows);
     if (windows_.empty()) {
@@ -160,7 +115,7 @@ class FineTune {
     state_.model_fingerprint = fingerprint_of(config, engine_->parameters(), first_weights);
     contents_.config = config;
     contents_.vocabulary = folder_.vocabulary_path();
-    contents_.lower_case = lower_case_;
+    contents_.lower_case = tokenizer_.lower_case;
     contents_.type = options_.weights_type;
     contents_.parameters = engine_->parameters();
     contents_.store_parameters = [this](const ParameterWriter& write) {
@@ -202,17 +157,11 @@ class FineTune {
   }
 
   void begin_folder() {
-    std::error_code failed;
-    fs::create_directories(options_.out, failed);
-    if (failed) {
-      throw Error(ErrorCode::io, fmt::format("{}: cannot be created ({}).", options_.out.string(),
-                                             failed.message()));
-    }
-    if (options_.overwrite && !options_.resume) {
-      fs::remove_all(snapshot());
-      for (const char* name : {"model.safetensors", "run.json", "recipe.json", "events.jsonl"}) {
-        fs::remove(options_.out / name);
-      }
+    run_folder_.emplace(options_.out);
+    if (saved_) {
+      run_folder_->keep();
+    } else {
+      fs::remove_all(snapshot());  // of a run to be overwritten; its weights stay to the end
     }
     const std::string recipe_json = recipe_to_json(recipe());
     write_file(options_.out / "recipe.json", recipe_json);
@@ -223,6 +172,7 @@ class FineTune {
     Trainer trainer(*engine_, windows_, recipe());
     const uint64_t steps = trainer.counts().steps;
     report_.program_version = options_.program_version;
+    report_.library_versions = options_.library_versions;
     report_.machine = this_machine();
     report_.model = options_.model.string();
     report_.train = options_.train.string();
@@ -231,10 +181,11 @@ class FineTune {
     report_.examples = dataset_.examples.size();
     report_.windows = windows_.size();
     report_.skipped = set_.report().skipped.size();
+    report_.empty_contexts = set_.report().empty_contexts.size();
     report_.steps_planned = steps;
     write_report();
     spdlog::info("{} windows of {} questions; {} steps{}; {} threads.", windows_.size(),
-                 dataset_.examples.size() - report_.skipped, steps,
+                 dataset_.examples.size() - report_.skipped - report_.empty_contexts, steps,
                  saved_ ? fmt::format(", going on after {}", state_.steps) : "", options_.threads);
     RunOptions run = options_.run;
     run.snapshot = snapshot();
@@ -254,9 +205,15 @@ class FineTune {
     return end;
   }
 
+  RunEnd stopped() {
+    run_folder_->keep();
+    return RunEnd::stopped;
+  }
+
   /// The snapshot goes last: whatever happens before, --resume comes here again.
   RunEnd finish() {
     write_model_folder(options_.out, contents_);
+    run_folder_->keep();
     if (!options_.dev.empty() && !evaluate_dev()) {
       write_snapshot(snapshot(), *engine_, contents_, state_);
       spdlog::info(
@@ -280,14 +237,23 @@ class FineTune {
     options.windows = recipe().window_options();
     options.answers.allow_no_answer = dev_.has_impossible;
     options.threads = options_.threads;
+    options.model = options_.out.string();
     spdlog::info("Answering the {} questions of {}.", dev_.examples.size(), options_.dev.string());
+    const auto tell = [this](size_t done, size_t all) {
+      if (options_.evaluation_progress) {
+        options_.evaluation_progress(done, all);
+      }
+    };
     std::vector<Prediction> predictions;
     try {
-      predictions = predict(dev_, tokenizer_, *engine_, options, [this](size_t, size_t) {
-        if (options_.run.signal && options_.run.signal() != 0) {
-          throw Stopped();
-        }
-      });
+      predictions =
+          predict(dev_, tokenizer_.tokenizer, *engine_, options, [&](size_t done, size_t all) {
+            tell(done, all);
+            if (options_.run.signal && options_.run.signal() != 0) {
+              tell(all, all);
+              throw Stopped();
+            }
+          });
     } catch (const Stopped&) {
       return false;
     }
@@ -311,21 +277,21 @@ class FineTune {
   const FineTuneOptions& options_;
   const ModelFolder folder_;
   const std::optional<RunState> saved_;
-  const bool lower_case_;
-  const Tokenizer tokenizer_;
+  const ModelTokenizer tokenizer_;
   RunState state_;
   Dataset dev_, dataset_;
   WindowSet set_;
   std::vector<Window> windows_;
   std::unique_ptr<Engine> engine_;
   ModelFolderContents contents_;
+  std::optional<RunFolder> run_folder_;
   RunReport report_;
 };
 
 }  // namespace
 
 RunEnd fine_tune(const FineTuneOptions& options) {
-  check_out(options);
+  check_run_folder({options.out, options.model, options.resume, options.overwrite});
   return FineTune(options).go();
 }
 

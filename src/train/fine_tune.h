@@ -10,6 +10,7 @@
 
 #include "checkpoint/tensor.h"
 #include "engine/engine.h"
+#include "predict/predictor.h"
 #include "train/run.h"
 
 namespace bertrand {
@@ -32,9 +33,11 @@ struct FineTuneOptions {
   DataType weights_type = DataType::f32;  ///< of the file written
   RunOptions run;                         ///< `snapshot` is set to out/snapshot
   std::string program_version;
+  std::map<std::string, std::string> library_versions;  ///< by name, for run.json
   EngineMaker make_engine;
-  std::FILE* progress = nullptr;  ///< where progress is shown; nullptr: nowhere
-  bool terminal = false;          ///< `progress` is one
+  std::FILE* progress = nullptr;        ///< where progress is shown; nullptr: nowhere
+  bool terminal = false;                ///< `progress` is one
+  PredictProgress evaluation_progress;  ///< of the evaluation; at the end done is all
 };
 
 /// The whole of a fine-tuning run, from files to files. `out` becomes a model folder with

@@ -16,6 +16,12 @@ double part_done(const ProgressState& state) {
   return state.all == 0 ? 1.0 : static_cast<double>(state.done) / static_cast<double>(state.all);
 }
 
+/// A run goes on where nobody can see how far it is: what cannot be written is lost.
+void write(std::FILE* out, const std::string& text) {
+  std::fputs(text.c_str(), out);
+  std::fflush(out);
+}
+
 }  // namespace
 
 std::string time_text(double seconds) {
@@ -26,9 +32,10 @@ std::string time_text(double seconds) {
 }
 
 std::string progress_bar(const ProgressState& state, size_t columns) {
-  const std::string after = fmt::format(
-      " {:3.0f}% {}/{} loss {:.3f} rate {:.2g} left {}", std::floor(100 * part_done(state)),
-      state.done, state.all, state.loss, state.learning_rate, time_text(state.seconds_left));
+  const std::string after =
+      fmt::format(" {:3.0f}% {}/{} loss {:.3f} rate {:.2g} {:.1f} windows/s left {}",
+                  std::floor(100 * part_done(state)), state.done, state.all, state.loss,
+                  state.learning_rate, state.windows_per_second, time_text(state.seconds_left));
   const size_t width = after.size() + 2 < columns ? columns - after.size() - 2 : 0;
   const auto full = static_cast<size_t>(part_done(state) * static_cast<double>(width));
   const std::string bar =
@@ -51,18 +58,16 @@ void Progress::show(const ProgressState& state, double now) {
   first_ = false;
   shown_at_ = now;
   if (terminal_) {
-    fmt::print(out_, "\r{}", progress_bar(state, kColumns - 1));
+    write(out_, fmt::format("\r{}", progress_bar(state, kColumns - 1)));
     drawn_ = true;
   } else {
-    fmt::print(out_, "{}\n", progress_line(state));
+    write(out_, progress_line(state) + "\n");
   }
-  std::fflush(out_);
 }
 
 void Progress::clear() {
   if (drawn_) {
-    fmt::print(out_, "\r{}\r", std::string(kColumns - 1, ' '));
-    std::fflush(out_);
+    write(out_, fmt::format("\r{:{}}\r", "", kColumns - 1));
     drawn_ = false;
   }
 }

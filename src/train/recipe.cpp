@@ -150,13 +150,13 @@ bool from_json_value(const Json& json, T& value) {
   }
 }
 
+}  // namespace
+
 std::string flag_of(std::string_view field) {
   std::string flag = fmt::format("--{}", field);
   std::replace(flag.begin(), flag.end(), '_', '-');
   return flag;
 }
-
-}  // namespace
 
 WindowOptions Recipe::window_options() const {
   WindowOptions options;

@@ -71,6 +71,9 @@ struct RecipeField {
 };
 const std::vector<RecipeField>& recipe_fields();
 
+/// "--batch-size" of "batch_size".
+std::string flag_of(std::string_view field);
+
 /// A value as text, and from text. Throws Error (usage) naming the flag where `text` is no such
 /// value.
 std::string recipe_value(const Recipe& recipe, std::string_view field);

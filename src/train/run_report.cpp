@@ -10,6 +10,7 @@ std::string run_report_to_json(const RunReport& report, const RunState& state) {
     return text.empty() ? Json() : Json(text);
   };
   Json json = {{"program", "bertrand " + report.program_version},
+               {"libraries", report.library_versions},
                {"finished", report.finished},
                {"begun", report.begun},
                {"ended", text_or_null(report.ended)},
@@ -20,6 +21,7 @@ std::string run_report_to_json(const RunReport& report, const RunState& state) {
                {"dev", text_or_null(report.dev)},
                {"questions", report.examples},
                {"questions_skipped", report.skipped},
+               {"questions_about_empty_contexts", report.empty_contexts},
                {"windows", report.windows},
                {"recipe", state.recipe.name},
                {"seed", state.recipe.seed},

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -14,6 +15,7 @@ namespace bertrand {
 /// run.json: what was done, where, how long it took and what came of it.
 struct RunReport {
   std::string program_version;
+  std::map<std::string, std::string> library_versions;  ///< by name
   Machine machine;
   std::string model;  ///< paths as the user gave them
   std::string train;
@@ -23,7 +25,8 @@ struct RunReport {
   bool finished = false;
   size_t examples = 0;
   size_t windows = 0;
-  size_t skipped = 0;  ///< questions whose answer is not in their context
+  size_t skipped = 0;         ///< questions whose answer is not in their context
+  size_t empty_contexts = 0;  ///< questions about an empty context: no window
   uint64_t steps_planned = 0;
   std::optional<Metrics> metrics;  ///< on dev
   double evaluation_seconds = 0;

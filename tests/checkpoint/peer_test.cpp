@@ -1,4 +1,5 @@
 #include <cstdlib>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct Case {
   bool lower_case;
   std::vector<const char*> tokens;  // of "bd Bd"
 };
+
+void PrintTo(const Case& variant, std::ostream* out) { *out << variant.name; }
 
 class PeerTest : public ::testing::TestWithParam<Case> {};
 

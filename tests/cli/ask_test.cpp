@@ -1,3 +1,5 @@
+#include <filesystem>
+#include <sstream>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -109,10 +111,65 @@ TEST_F(AskCommand, SaysThatThereIsNoAnswer) {
   EXPECT_EQ(Json::parse(outcome.out).at("answer"), "");
 }
 
+TEST_F(AskCommand, AnswersVeryManyQuestions) {
+  std::string lines;
+  for (int i = 0; i < 1000; ++i) lines += "what hunt " + std::to_string(i) + "?\n";
+  program_.write("questions.txt", lines);
+  const Outcome outcome = ask(std::string("--json --questions questions.txt -c ") + kContext);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  std::istringstream answers(outcome.out);
+  std::string line;
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(std::getline(answers, line));
+    ASSERT_EQ(Json::parse(line).at("question"), "what hunt " + std::to_string(i) + "?");
+  }
+}
+
+TEST_F(AskCommand, StandardInputIsReadOnce) {
+  program_.write("questions.txt", "what?\n");
+  for (const char* context : {"", "-c -", "--context-file -"}) {
+    const Outcome outcome = ask(std::string("--questions - <questions.txt ") + context);
+    EXPECT_EQ(outcome.status, 2) << context;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_THAT(outcome.err, HasSubstr("Standard input"));
+  }
+  EXPECT_EQ(ask("--questions - -c mice <questions.txt").status, 0);
+}
+
+TEST_F(AskCommand, TellsThatTheModelIsTakenAsUncased) {
+  program_.write("data.json", R"({"data": [{"paragraphs": [{"context": "mice", "qas": [
+      {"id": "x", "question": "what?", "answers": [{"text": "mice", "answer_start": 0}]}]}]}]})");
+  std::filesystem::remove(program_.path("model/tokenizer_config.json"));
+  for (const std::string command :
+       {"ask -q 'what?' -c mice", "predict --data data.json --out answers",
+        "evaluate --data data.json", "train --train data.json --out run --max-query-length 8"}) {
+    const Outcome outcome = program_.run(command + " --model model");
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("taking it as uncased")) << command;
+  }
+  EXPECT_EQ(ask("-q 'what?' -c mice --cased").err, "");
+}
+
+TEST_F(AskCommand, ABrokenModelIsABadInput) {
+  std::string bytes = program_.read("model/model.safetensors");
+  bytes.replace(bytes.size() - 4, 4, std::string("\0\0\xC0\x7F", 4));  // NaN
+  program_.write("model/model.safetensors", bytes);
+  const Outcome outcome = ask("-q 'what?' -c mice");
+  EXPECT_EQ(outcome.status, 3);
+  EXPECT_THAT(outcome.err, testing::AllOf(HasSubstr("model: "), HasSubstr("weights are broken")));
+  std::filesystem::remove(program_.path("model/vocab.txt"));
+  const Outcome no_words = ask("-q 'what?' -c mice");
+  EXPECT_EQ(no_words.status, 3);
+  EXPECT_THAT(no_words.err, HasSubstr("model: holds no vocab.txt"));
+}
+
 TEST_F(AskCommand, KnowsWrongUsage) {
   EXPECT_EQ(ask("-c mice").status, 2);
   EXPECT_EQ(ask("-q a -c b --context-file c").status, 2);
   EXPECT_EQ(ask("-q a -c b --top-k 0").status, 2);
+  EXPECT_EQ(ask("-q a -c b --top-k -1").status, 2);
+  EXPECT_EQ(ask("-q a -c b --n-best -1").status, 2);
+  EXPECT_EQ(ask("-q a -c b --max-seq-length 49").status, 2);
   EXPECT_EQ(ask("-q a -c b --threads 0").status, 2);
   EXPECT_EQ(ask("-q a -c b --cased --uncased").status, 2);
   EXPECT_EQ(ask("-q a -c b --precision fp8").status, 2);

@@ -83,7 +83,7 @@ TEST_F(PredictCommand, TellsOfEmptyContexts) {
       {"id": "x", "question": "what?"}]}]}]})");
   const Outcome outcome = predict("--data empty.json --out out5");
   EXPECT_EQ(outcome.status, 0);
-  EXPECT_THAT(outcome.err, HasSubstr("Question x is about an empty context"));
+  EXPECT_THAT(outcome.err, HasSubstr("The context of question x is empty"));
   EXPECT_EQ(Json::parse(program_.read("out5/predictions.json")).at("x"), "");
 }
 
@@ -121,7 +121,7 @@ TEST_F(PredictCommand, EvaluatesPredictionsOfAnyProgram) {
   const Json json = Json::parse(outcome.out);
   EXPECT_DOUBLE_EQ(json.at("exact_match"), 100.0 / 3);
   EXPECT_DOUBLE_EQ(json.at("f1"), 100.0 * (1 + 0.8) / 3);
-  EXPECT_THAT(outcome.err, HasSubstr("p.json: has no answer to question a; it counts as wrong."));
+  EXPECT_THAT(outcome.err, HasSubstr("p.json: has no answer to question a; that counts as wrong."));
 }
 
 TEST_F(PredictCommand, EvaluatesV2WithThresholds) {
@@ -145,6 +145,18 @@ TEST_F(PredictCommand, EvaluateRefusesWhatItCannotUse) {
   EXPECT_EQ(evaluate("--data data.json --predictions none.json").status, 1);
   EXPECT_EQ(evaluate("--data data.json --predictions p.json --model model").status, 2);
   EXPECT_EQ(evaluate("--data data.json --model model --na-prob-file p.json").status, 2);
+  program_.write("p.json", R"({"b": 1e999})");
+  Outcome refused = evaluate("--data data.json --predictions p.json");
+  EXPECT_EQ(refused.status, 3);
+  EXPECT_THAT(refused.err, HasSubstr("p.json: "));
+  program_.write("p.json", R"({"x": "mice"})");
+  program_.write("open.json", R"({"data": [{"paragraphs": [{"context": "mice", "qas": [
+      {"id": "x", "question": "what?"}]}]}]})");
+  for (const char* from : {"--predictions p.json", "--model model"}) {
+    refused = evaluate(std::string("--data open.json ") + from);
+    EXPECT_EQ(refused.status, 3);
+    EXPECT_THAT(refused.err, HasSubstr("open.json: data[0].paragraphs[0].qas[0]"));
+  }
   program_.write("none.json", R"({"data": []})");
   const Outcome outcome = evaluate("--data none.json --predictions p.json");
   EXPECT_EQ(outcome.status, 3);

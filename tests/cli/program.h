@@ -1,11 +1,14 @@
 #pragma once
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <sys/types.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/temporary_folder.h"
 
@@ -35,14 +38,37 @@ class Program {
   /// `arguments` as a shell reads them; redirections may follow. Standard input is empty unless
   /// redirected.
   Outcome run(const std::string& arguments, const std::string& before = "") const {
-    const std::string command = "cd '" + folder_.path().string() +
-                                "' && exec </dev/null >out 2>err; " + before + " '" +
-                                BERTRAND_PROGRAM + "' " + arguments;
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+    return outcome(std::system(command(before, arguments).c_str()));
+  }
+
+  /// The same, without waiting; its process is the program's own, so that it can be signalled.
+  pid_t start(const std::string& arguments) const {
+    const std::string line = command("exec", arguments);
+    const pid_t process = ::fork();
+    if (process == 0) {
+      for (const int number : {SIGHUP, SIGINT, SIGTERM}) ::signal(number, SIG_DFL);
+      ::execl("/bin/sh", "sh", "-c", line.c_str(), static_cast<char*>(nullptr));
+      ::_exit(127);
+    }
+    return process;
+  }
+
+  Outcome wait(pid_t process) const {
+    int status = -1;
+    ::waitpid(process, &status, 0);
+    return outcome(status);
   }
 
  private:
+  std::string command(const std::string& before, const std::string& arguments) const {
+    return "cd '" + folder_.path().string() + "' && exec </dev/null >out 2>err; " + before + " '" +
+           BERTRAND_PROGRAM + "' " + arguments;
+  }
+
+  Outcome outcome(int status) const {
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+  }
+
   TemporaryFolder folder_;
 };
 

@@ -1,6 +1,7 @@
 #include "train/fine_tune.h"
 
 #include <filesystem>
+#include <map>
 #include <unistd.h>
 
 #include <gmock/gmock.h>
@@ -92,6 +93,15 @@ class FineTuneTest : public testing::Test {
     SmallEngine engine(config);
     engine.load_parameters(test::small_weights(2));
     return engine;
+  }
+
+  /// Engines whose gradient is not finite after so many steps.
+  static EngineMaker broken_after(uint64_t steps) {
+    return [steps](const BertConfig& some, Precision, unsigned) {
+      auto engine = std::make_unique<SmallEngine>(some);
+      engine->broken_gradient_at = steps;
+      return engine;
+    };
   }
 
   nlohmann::json json(const char* name) const {
@@ -241,6 +251,90 @@ TEST_F(FineTuneTest, BadInputLeavesNothingBehind) {
   options_.recipe_values["batch_size"] = "0";
   EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("--batch-size"));
   EXPECT_FALSE(fs::exists(options_.out));
+}
+
+TEST_F(FineTuneTest, ADevFileIsRefusedBeforeTheTraining) {
+  nlohmann::json squad = nlohmann::json::parse(small_squad());
+  squad["data"][0]["paragraphs"][1]["qas"][2].erase("answers");
+  write_file(root_ / "questions.json", squad.dump());
+  options_.dev = root_ / "questions.json";
+  const std::string place = "data[0].paragraphs[1].qas[2]";
+  EXPECT_THAT(refused(ErrorCode::bad_input),
+              testing::AllOf(HasSubstr("questions.json: " + place), HasSubstr("answer")));
+  write_file(root_ / "questions.json", R"({"data": []})");
+  EXPECT_THAT(refused(ErrorCode::bad_input), HasSubstr("questions.json: has no question"));
+  EXPECT_FALSE(fs::exists(options_.out));
+}
+
+TEST_F(FineTuneTest, TheModelToBeginFromIsNotOverwritten) {
+  options_.overwrite = true;
+  const std::string weights = read_file(options_.model / "model.safetensors");
+  for (const fs::path& out : {options_.model, root_ / "model/", root_}) {
+    options_.out = out;
+    EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("model to begin from"));
+  }
+  fs::create_directory_symlink(options_.model, root_ / "link");
+  options_.out = root_ / "link";
+  EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("model to begin from"));
+  EXPECT_EQ(read_file(options_.model / "model.safetensors"), weights);
+}
+
+TEST_F(FineTuneTest, AnOverwrittenRunStaysWhereTheNewOneFails) {
+  fine_tune(options_);
+  const auto all_of_out = [this] {
+    std::map<std::string, std::string> all;
+    for (const std::string& name : names_in(options_.out)) {
+      all[name] = read_file(options_.out / name);
+    }
+    return all;
+  };
+  const auto before = all_of_out();
+  options_.overwrite = true;
+  options_.make_engine = broken_after(3);
+  EXPECT_THAT(refused(ErrorCode::runtime), HasSubstr("Step 4"));
+  EXPECT_EQ(all_of_out(), before);
+}
+
+TEST_F(FineTuneTest, ARunThatFailsLeavesNothing) {
+  const EngineMaker good = options_.make_engine;
+  options_.make_engine = broken_after(3);
+  options_.out = root_ / "new" / "out";
+  refused(ErrorCode::runtime);
+  EXPECT_FALSE(fs::exists(root_ / "new"));
+  fs::create_directories(options_.out);
+  refused(ErrorCode::runtime);
+  EXPECT_TRUE(fs::is_empty(options_.out));
+  options_.make_engine = good;
+  EXPECT_EQ(fine_tune(options_), RunEnd::finished);
+}
+
+TEST_F(FineTuneTest, ARunThatFailsAfterASnapshotCanGoOn) {
+  fine_tune(options_);
+  const std::string whole = read_file(options_.out / "model.safetensors");
+  const EngineMaker good = options_.make_engine;
+  options_.out = root_ / "broken";
+  options_.run.snapshot_every = 2;
+  options_.make_engine = broken_after(3);
+  EXPECT_THAT(refused(ErrorCode::runtime), HasSubstr("--resume"));
+  options_.make_engine = good;
+  options_.resume = true;
+  EXPECT_EQ(fine_tune(options_), RunEnd::finished);
+  EXPECT_EQ(read_file(options_.out / "model.safetensors"), whole);
+}
+
+TEST_F(FineTuneTest, QuestionsAboutAnEmptyContextAreCounted) {
+  nlohmann::json squad = nlohmann::json::parse(small_squad());
+  squad["data"][0]["paragraphs"][1]["context"] = " ";
+  write_file(root_ / "empty.json", squad.dump());
+  options_.train = root_ / "empty.json";
+  fine_tune(options_);
+  EXPECT_EQ(json("run.json")["questions_about_empty_contexts"], 3);
+  EXPECT_EQ(json("run.json")["windows"], 3);
+}
+
+TEST_F(FineTuneTest, AModelFolderWithoutVocabularyIsABadInput) {
+  fs::remove(options_.model / "vocab.txt");
+  EXPECT_THAT(refused(ErrorCode::bad_input), HasSubstr("holds no vocab.txt"));
 }
 
 TEST_F(FineTuneTest, AVocabularyTooLargeForTheModelIsRefused) {

@@ -1,11 +1,9 @@
 // The trainer on the native engine: what the small engine cannot show.
 
-#include <filesystem>
-#include <unistd.h>
-
 #include <gtest/gtest.h>
 
 #include "base/files.h"
+#include "base/temporary_folder.h"
 #include "engine/cpu/cpu_engine.h"
 #include "small_engine.h"
 #include "small_windows.h"
@@ -56,6 +54,24 @@ std::vector<float> all_of(const Engine& engine) {
   return all;
 }
 
+/// An engine that a snapshot of `engine` was loaded into.
+std::unique_ptr<Engine> through_a_snapshot(const Engine& engine, const Recipe& recipe) {
+  const test::TemporaryFolder folder;
+  write_file(folder / "pieces.txt", "[PAD]\n");
+  RunState state;
+  state.recipe = recipe;
+  state.steps = engine.steps();
+  ModelFolderContents contents;
+  contents.config = tiny_config();
+  contents.vocabulary = folder / "pieces.txt";
+  contents.parameters = engine.parameters();
+  contents.store_parameters = [&](const ParameterWriter& write) { engine.store_parameters(write); };
+  write_snapshot(folder / "snapshot", engine, contents, state);
+  std::unique_ptr<Engine> other = make_cpu_engine(tiny_config(), {/*threads=*/2, Precision::fp32});
+  load_snapshot(folder / "snapshot", read_snapshot_state(folder / "snapshot"), *other);
+  return other;
+}
+
 class NativeRun : public testing::TestWithParam<const char*> {};
 
 TEST_P(NativeRun, LearnsWhereTheAnswerIs) {
@@ -85,27 +101,27 @@ TEST_P(NativeRun, GoesOnFromASnapshotBitForBit) {
   for (int step = 0; step < 11; ++step) {
     begun.step();
   }
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("bertrand-native-" + std::string(GetParam()) + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
-  write_file(folder / "pieces.txt", "[PAD]\n");
-  RunState state;
-  state.recipe = recipe;
-  state.steps = part->steps();
-  ModelFolderContents contents;
-  contents.config = tiny_config();
-  contents.vocabulary = folder / "pieces.txt";
-  contents.parameters = part->parameters();
-  contents.store_parameters = [&](const ParameterWriter& write) { part->store_parameters(write); };
-  write_snapshot(folder / "snapshot", *part, contents, state);
-
-  const auto other = make_cpu_engine(tiny_config(), {/*threads=*/2, Precision::fp32});
-  load_snapshot(folder / "snapshot", read_snapshot_state(folder / "snapshot"), *other);
-  std::filesystem::remove_all(folder);
+  const auto other = through_a_snapshot(*part, recipe);
   Trainer resumed(*other, windows.all(), recipe);
   EXPECT_EQ(resumed.steps(), 11U);
   while (!resumed.finished()) {
     resumed.step();
+  }
+  EXPECT_EQ(all_of(*other), all_of(*whole));
+}
+
+/// Stopped before the first step, a run has no moments yet; they are zeros.
+TEST_P(NativeRun, GoesOnFromASnapshotOfTheBeginBitForBit) {
+  const test::SmallWindows windows(20);
+  const Recipe recipe = tiny_recipe(GetParam());
+  const auto whole = tiny_engine();
+  const auto other = through_a_snapshot(*tiny_engine(), recipe);
+  EXPECT_EQ(other->steps(), 0U);
+  for (Engine* engine : {whole.get(), other.get()}) {
+    Trainer trainer(*engine, windows.all(), recipe);
+    while (!trainer.finished()) {
+      trainer.step();
+    }
   }
   EXPECT_EQ(all_of(*other), all_of(*whole));
 }

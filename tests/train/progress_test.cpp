@@ -1,6 +1,8 @@
 #include "train/progress.h"
 
+#include <csignal>
 #include <cstdio>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -39,7 +41,7 @@ TEST(Progress, TellsTime) {
 
 TEST(Progress, TheBarFillsItsColumns) {
   EXPECT_EQ(progress_bar(somewhere(), 79),
-            "[#####....................]  22% 1234/5554 loss 1.235 rate 0.00012 left 1:02:05");
+            "[##........]  22% 1234/5554 loss 1.235 rate 0.00012 15.2 windows/s left 1:02:05");
 }
 
 TEST(Progress, TheBarIsNeverWider) {
@@ -89,6 +91,21 @@ TEST(Progress, ATerminalGetsOneLineDrawnAgain) {
   EXPECT_EQ(text.find('\n'), std::string::npos);
   EXPECT_EQ(std::count(text.begin(), text.end(), '['), 2);
   EXPECT_EQ(text.back(), '\r');
+}
+
+TEST(Progress, AClosedPipeIsNoError) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  std::FILE* file = ::fdopen(ends[1], "w");
+  ::close(ends[0]);
+  const auto before = std::signal(SIGPIPE, SIG_IGN);
+  for (const bool terminal : {false, true}) {
+    Progress progress(file, terminal);
+    EXPECT_NO_THROW(progress.show(somewhere(), 1.0));
+    EXPECT_NO_THROW(progress.clear());
+  }
+  std::signal(SIGPIPE, before);
+  std::fclose(file);
 }
 
 TEST(Progress, WithoutAFileNothingIsShown) {

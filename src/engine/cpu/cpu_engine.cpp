@@ -84,8 +84,14 @@ class CpuEngine final : public CpuEngineWithStates {
 
   uint64_t steps() const override { return optimizer_ ? optimizer_->steps() : 0; }
   void store_moments(Moment moment, const ParameterWriter& write) const override {
-    require(optimizer_.has_value(), "moments");
-    write_from(optimizer_->moments(moment), write);
+    if (optimizer_) {
+      write_from(optimizer_->moments(moment), write);
+      return;
+    }
+    // Before the first step they are zeros: a run may be stopped that early and leave a snapshot.
+    for (const ParameterInfo& info : layout_.parameters) {
+      write(info, std::vector<float>(static_cast<size_t>(info.size())));
+    }
   }
   void load_moments(Moment moment, const ParameterReader& read, uint64_t steps) override {
     need_optimizer();

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include <hwy/highway.h>
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "base/error.h"
@@ -170,6 +171,15 @@ double time_packed_product(const ProductShape& shape, int repeats) {
     best = std::min(best, taken.count());
   }
   return best;
+}
+
+std::map<std::string, std::string> library_versions() {
+  const auto text = [](int major, int minor, int patch) {
+    return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
+  };
+  const dnnl_version_t& onednn = *dnnl::version();
+  return {{"oneDNN", text(onednn.major, onednn.minor, onednn.patch)},
+          {"Highway", text(HWY_MAJOR, HWY_MINOR, HWY_PATCH)}};
 }
 
 bool has_bf16_products() {

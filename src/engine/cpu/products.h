@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <string>
 
 #include "engine/engine.h"
 
@@ -34,6 +36,9 @@ void multiply(const ProductShape& shape, MatrixBf16 a, MatrixBf16 b, float* c, s
 /// Seconds that one f32 product on the calling thread takes, the best of `repeats`, with B packed
 /// beforehand as the library likes it best: the limit that benchmarks compare with.
 double time_packed_product(const ProductShape& shape, int repeats);
+
+/// Versions of the libraries that compute, by name: {"oneDNN": "2.6.3", "Highway": ...}.
+std::map<std::string, std::string> library_versions();
 
 /// True where bf16 products run on bf16 instructions.
 bool has_bf16_products();

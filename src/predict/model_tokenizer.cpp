@@ -1,0 +1,61 @@
+#include "predict/model_tokenizer.h"
+
+#include <string>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+
+namespace bertrand {
+namespace {
+
+void check(const ModelFolder& folder, const Vocabulary& vocabulary) {
+  const auto embedded = static_cast<size_t>(folder.config().vocab_size);
+  if (vocabulary.size() > embedded) {
+    throw Error(ErrorCode::bad_input,
+                folder.vocabulary_path().string() + ": has " + std::to_string(vocabulary.size()) +
+                    " pieces, but the model embeds " + std::to_string(embedded) +
+                    " (vocab_size); give the vocabulary the model was trained with.");
+  }
+  if (folder.config().type_vocab_size < 2) {
+    throw Error(ErrorCode::bad_input,
+                folder.path().string() +
+                    ": type_vocab_size is below 2, so question and context cannot be told "
+                    "apart; give a BERT with two segments.");
+  }
+}
+
+bool chosen_case(const ModelFolder& folder, std::optional<bool> lower_case) {
+  if (lower_case) return *lower_case;
+  if (folder.lower_case()) return *folder.lower_case();
+  spdlog::warn(
+      "{}: nothing there (tokenizer_config.json) says whether the model is cased; taking it as "
+      "uncased. Give --cased or --uncased.",
+      folder.path().string());
+  return true;
+}
+
+}  // namespace
+
+std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "vocab.txt";
+  if (!std::filesystem::exists(path)) {
+    throw Error(ErrorCode::bad_input,
+                folder.string() +
+                    ": holds no vocab.txt; put the vocabulary there that the model was trained "
+                    "with.");
+  }
+  return std::make_shared<const Vocabulary>(Vocabulary::load(path));
+}
+
+ModelTokenizer load_tokenizer(const ModelFolder& folder, std::optional<bool> lower_case) {
+  auto vocabulary = load_vocabulary(folder.path());
+  check(folder, *vocabulary);
+  TokenizerOptions options;
+  options.lower_case = chosen_case(folder, lower_case);
+  options.behaviour = TokenizerOptions::Behaviour::reference;
+  return {Tokenizer(std::move(vocabulary), options), options.lower_case};
+}
+
+}  // namespace bertrand

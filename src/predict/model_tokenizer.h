@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "checkpoint/model_folder.h"
+#include "text/tokenizer.h"
+
+namespace bertrand {
+
+/// The vocab.txt of a model folder. Throws Error (bad_input), naming the folder, where there is
+/// none.
+std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& folder);
+
+/// How a model's words are cut.
+struct ModelTokenizer {
+  Tokenizer tokenizer;
+  bool lower_case = true;
+};
+
+/// The tokenizer of a model folder, in the reference's behaviour: `lower_case` where it is given,
+/// else as the folder says, else uncased, with a warning. Throws Error (bad_input), naming file and
+/// remedy, where vocab.txt is missing, larger than the model's embeddings, or the model has no two
+/// segments.
+ModelTokenizer load_tokenizer(const ModelFolder& folder, std::optional<bool> lower_case);
+
+}  // namespace bertrand

@@ -1,0 +1,77 @@
+// What is common to all commands: their help, and results that cannot be written.
+#include <sstream>
+#include <string>
+#include <string_view>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/program.h"
+#include "predict/small_reader.h"
+
+namespace {
+
+using bertrand::test::Outcome;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kCommands[] = {"",        "tokenize", "windows", "train",
+                                     "predict", "evaluate", "ask"};
+
+TEST(Help, FitsATerminalAndShowsKindsOfValuesOnly) {
+  const bertrand::test::Program program;
+  for (const std::string command : kCommands) {
+    const Outcome outcome = program.run(command + " --help");
+    EXPECT_EQ(outcome.status, 0) << command;
+    EXPECT_THAT(outcome.out, HasSubstr("Usage: bertrand")) << command;
+    EXPECT_THAT(outcome.out, HasSubstr("--help")) << command;
+    std::istringstream lines(outcome.out);
+    for (std::string line; std::getline(lines, line);) {
+      EXPECT_LE(line.size(), 80u) << command << ": " << line;
+    }
+    for (const char* noise : {":{", ":UINT", ":INT", ":FLOAT", ":POSITIVE", ":NONNEGATIVE", "in [1",
+                              "in [0", "Excludes", "Needs"}) {
+      EXPECT_THAT(outcome.out, Not(HasSubstr(noise))) << command;
+    }
+  }
+}
+
+TEST(Help, ShowsDefaultsAndWhatIsRequired) {
+  const bertrand::test::Program program;
+  const std::string help = program.run("predict --help").out;
+  EXPECT_THAT(help, HasSubstr("--data FILE"));
+  EXPECT_THAT(help, HasSubstr("(required)"));
+  EXPECT_THAT(help, HasSubstr("--precision fp32|bf16"));
+  EXPECT_THAT(help, HasSubstr("[384]"));
+}
+
+/// A result that is lost must not look like success.
+TEST(Results, AFullDiskIsAnErrorOfEveryCommand) {
+  const bertrand::test::Program program;
+  bertrand::test::write_small_reader(program.path("model"));
+  program.write("data.json", R"({"version": "1.1", "data": [{"paragraphs": [
+      {"context": "At night the owls hunt mice.", "qas": [
+        {"id": "b", "question": "what?", "answers": [{"text": "mice", "answer_start": 23}]}]}]}]})");
+  program.write("p.json", R"({"b": "mice"})");
+  for (const char* command :
+       {"--version", "--help", "ask --help", "tokenize --vocab model/vocab.txt --cased fox",
+        "windows --vocab model/vocab.txt --uncased --data data.json",
+        "ask --model model -q 'what?' -c mice", "ask --model model --json -q 'what?' -c mice",
+        "evaluate --data data.json --predictions p.json",
+        "evaluate --data data.json --model model"}) {
+    const Outcome outcome = program.run(std::string(command) + " >/dev/full");
+    EXPECT_EQ(outcome.status, 1) << command;
+    EXPECT_THAT(outcome.err, HasSubstr("Standard output cannot be written")) << command;
+  }
+}
+
+TEST(Results, AReaderThatGoesAwayEndsQuietly) {
+  const bertrand::test::Program program;
+  bertrand::test::write_small_reader(program.path("model"));
+  program.write("texts", std::string(200000, 'a') + "\n" + std::string(200000, 'b') + "\n");
+  const Outcome outcome =
+      program.run("tokenize --vocab model/vocab.txt --cased --file texts | true");
+  EXPECT_EQ(outcome.err, "");
+}
+
+}  // namespace
