@@ -184,7 +184,7 @@ class Conversion {
 
   bool lower_case() {
     if (options_.lower_case) return *options_.lower_case;
-    const auto told = read_lower_case(vocabulary_.parent_path() / "tokenizer_config.json");
+    const auto told = configured_lower_case(vocabulary_.parent_path());
     if (told) return *told;
     const bool cased = has_capitals(vocabulary_);
     report_.notes.push_back(

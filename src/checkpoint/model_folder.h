@@ -91,9 +91,6 @@ std::string read_description(const std::filesystem::path& path);
 /// config.json or bert_config.json of a folder; empty where it has neither.
 std::filesystem::path find_config(const std::filesystem::path& folder);
 
-/// do_lower_case of a tokenizer_config.json; empty where there is no such file or it does not say.
-std::optional<bool> read_lower_case(const std::filesystem::path& path);
-
 /// Writes config.json, vocab.txt, tokenizer_config.json, special_tokens_map.json and
 /// model.safetensors into the existing folder `path`, each whole or not at all; transformers loads
 /// it.

@@ -15,7 +15,7 @@
 namespace {
 
 /// --help and --version are results, too.
-int parse_and_run(CLI::App& app, int argc, char** argv) {
+int parse(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
     return 0;
@@ -28,9 +28,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   using namespace bertrand;
   // A file that grows beyond the limit of its size is a failed write like any other.
   std::signal(SIGXFSZ, SIG_IGN);
@@ -50,9 +48,15 @@ int main(int argc, char** argv) {
   cli::add_bench(app);
   cli::add_convert(app);
   cli::add_inspect(app);
+  return parse(app, argc, argv);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
   try {
-    return parse_and_run(app, argc, argv);
-  } catch (const Error& error) {
+    return run(argc, argv);
+  } catch (const bertrand::Error& error) {
     std::fprintf(stderr, "bertrand: %s\n", error.what());
     return error.exit_code();
   } catch (const std::exception& error) {
