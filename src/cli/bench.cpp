@@ -101,52 +101,58 @@ void print_json(const std::vector<Row>& rows, unsigned threads) {
                {"date", utc_time()},
                {"rows", Json::array()}};
   for (const Row& row : rows) json["rows"].push_back(to_json(row));
-  std::printf("%s\n", json.dump().c_str());
+  print_result(json.dump() + "\n");
 }
 
-void print_latency(const Row& row) {
+std::string latency_text(const Row& row) {
+  std::string text;
   const measure::Latency& latency = row.result.latency;
-  fmt::print("{}, {}, {}: median {:.2f} ms, 99th percentile {:.2f} ms,\n", row.model->name,
-             name_of(row.precision), measure::name_of(row.work), latency.median * 1e3,
-             latency.percentile_99 * 1e3);
-  fmt::print("  {:.2f} x the median without the {:.2f} ms that are the machine's own\n",
-             latency.spread(), latency.machine_excess * 1e3);
+  text += fmt::format("{}, {}, {}: median {:.2f} ms, 99th percentile {:.2f} ms,\n", row.model->name,
+                      name_of(row.precision), measure::name_of(row.work), latency.median * 1e3,
+                      latency.percentile_99 * 1e3);
+  text += fmt::format("  {:.2f} x the median without the {:.2f} ms that are the machine's own\n",
+                      latency.spread(), latency.machine_excess * 1e3);
+  return text;
 }
 
 /// At most 80 columns.
-void print_table(const std::vector<Row>& rows, unsigned threads) {
+std::string table_text(const std::vector<Row>& rows, unsigned threads) {
+  std::string text;
   const std::string processor = this_machine().processor;
-  fmt::print("{:.60}, {} thread{}; rates in GFLOP/s\n\n",
-             processor.empty() ? "Unknown processor" : processor, threads, threads == 1 ? "" : "s");
-  fmt::print("{:<10}{:<10}{:<13}{:>9}{:>9}{:>8}{:>8}  {:>10}\n", "model", "precision", "work",
-             "windows/s", "GFLOP/s", "R", "FMA", "fraction");
+  text += fmt::format("{:.60}, {} thread{}; rates in GFLOP/s\n\n",
+                      processor.empty() ? "Unknown processor" : processor, threads,
+                      threads == 1 ? "" : "s");
+  text += fmt::format("{:<10}{:<10}{:<13}{:>9}{:>9}{:>8}{:>8}  {:>10}\n", "model", "precision",
+                      "work", "windows/s", "GFLOP/s", "R", "FMA", "fraction");
   bool all_valid = true;
   for (const Row& row : rows) {
     const Result& result = row.result;
     const std::string fraction = fmt::format("{:.1f} %", result.fraction * 100);
-    fmt::print("{:<10}{:<10}{:<13}{:>9.2f}{:>9.1f}{:>8.1f}{:>8.1f}  {:>10}\n", row.model->name,
-               name_of(row.precision), measure::name_of(row.work), result.windows_per_second,
-               result.gflops, result.rates.product, result.rates.fma,
-               result.valid ? fraction : "void");
+    text += fmt::format("{:<10}{:<10}{:<13}{:>9.2f}{:>9.1f}{:>8.1f}{:>8.1f}  {:>10}\n",
+                        row.model->name, name_of(row.precision), measure::name_of(row.work),
+                        result.windows_per_second, result.gflops, result.rates.product,
+                        result.rates.fma, result.valid ? fraction : "void");
     all_valid = all_valid && result.valid;
   }
-  fmt::print("\nR: the best matrix product. FMA: multiply-adds on registers. fraction: of R.\n");
+  text += fmt::format(
+      "\nR: the best matrix product. FMA: multiply-adds on registers. fraction: of R.\n");
   if (!all_valid) {
-    fmt::print(
+    text += fmt::format(
         "void: R is below {:.0f} % of FMA, so something else held the processor back;\n"
         "  measure again with nothing else running.\n",
         measure::kLeastShare * 100);
   }
   for (const Row& row : rows) {
-    if (row.latency()) print_latency(row);
+    if (row.latency()) text += latency_text(row);
   }
   for (const Row& row : rows) {
     if (row.latency()) continue;
-    fmt::print("SQuAD v1.1, {}, {}, {}: {}, about {}\n", row.model->name, name_of(row.precision),
-               measure::name_of(row.work),
-               row.work == Work::inference ? "development set" : "one epoch",
-               duration_text(squad_seconds(row)));
+    text += fmt::format("SQuAD v1.1, {}, {}, {}: {}, about {}\n", row.model->name,
+                        name_of(row.precision), measure::name_of(row.work),
+                        row.work == Work::inference ? "development set" : "one epoch",
+                        duration_text(squad_seconds(row)));
   }
+  return text;
 }
 
 /// The rows that the flags ask for, not yet measured.
@@ -192,7 +198,7 @@ void bench(const Flags& flags) {
   if (flags.json) {
     print_json(rows, threads);
   } else {
-    print_table(rows, threads);
+    print_result(table_text(rows, threads));
   }
   if (std::fflush(stdout) != 0) {
     throw Error(ErrorCode::io, "Standard output cannot be written; is its disk full?");

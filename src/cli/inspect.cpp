@@ -1,7 +1,6 @@
 #include "checkpoint/inspect.h"
 
 #include <algorithm>
-#include <iostream>
 #include <memory>
 #include <string>
 
@@ -11,6 +10,7 @@
 
 #include "base/error.h"
 #include "commands.h"
+#include "common.h"
 
 namespace bertrand::cli {
 namespace {
@@ -112,10 +112,7 @@ std::string as_text(const Inspection& found) {
 
 void run(const Flags& flags) {
   const Inspection found = inspect(flags.path, flags.check);
-  std::cout << (flags.json ? as_json(found, flags) : as_text(found));
-  if (!std::cout.flush()) {
-    throw Error(ErrorCode::io, "Standard output cannot be written; is its disk full?");
-  }
+  print_result(flags.json ? as_json(found, flags) : as_text(found));
   if (!found.problems.empty()) {
     throw Error(ErrorCode::bad_input,
                 fmt::format("{}: has {} problem{}, listed above.", flags.path.string(),
