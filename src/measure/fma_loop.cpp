@@ -12,7 +12,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Twelve sums that do not wait for each other: more than latency times units of any x86-64 core
 // (4 x 2), and with the two factors no more than its 16 registers.
-double FmaLoop(long steps, float& sum) {
+double fma_loop(long steps, float& sum) {
   const hn::ScalableTag<float> d;
   const auto factor = hn::Set(d, 0.999F + sum);
   const auto term = hn::Set(d, 0.001F + sum);
@@ -55,9 +55,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace bertrand::measure {
 
-HWY_EXPORT(FmaLoop);
+HWY_EXPORT(fma_loop);
 
-double fma_loop(long steps, float& sum) { return HWY_DYNAMIC_DISPATCH(FmaLoop)(steps, sum); }
+double fma_loop(long steps, float& sum) { return HWY_DYNAMIC_DISPATCH(fma_loop)(steps, sum); }
 
 }  // namespace bertrand::measure
 #endif

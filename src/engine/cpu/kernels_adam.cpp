@@ -10,7 +10,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace bertrand::cpu::HWY_NAMESPACE {
 
-void Adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
+void adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
           float* values) {
   for_vectors(count, [&](auto d, size_t i) {
     const auto set = [&](float value) { return hn::Set(d, value); };
@@ -28,7 +28,7 @@ void Adam(size_t count, const AdamStep& step, const float* gradient, float* m, f
   });
 }
 
-double SumOfSquares(size_t count, const float* x) {
+double sum_of_squares(size_t count, const float* x) {
   const hn::ScalableTag<double> doubles;
   const hn::Rebind<float, decltype(doubles)> floats;
   auto sum = hn::Zero(doubles);
@@ -51,16 +51,16 @@ HWY_AFTER_NAMESPACE();
 
 namespace bertrand::cpu {
 
-HWY_EXPORT(Adam);
-HWY_EXPORT(SumOfSquares);
+HWY_EXPORT(adam);
+HWY_EXPORT(sum_of_squares);
 
 void adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
           float* values) {
-  HWY_DYNAMIC_DISPATCH(Adam)(count, step, gradient, m, v, values);
+  HWY_DYNAMIC_DISPATCH(adam)(count, step, gradient, m, v, values);
 }
 
 double sum_of_squares(size_t count, const float* x) {
-  return HWY_DYNAMIC_DISPATCH(SumOfSquares)(count, x);
+  return HWY_DYNAMIC_DISPATCH(sum_of_squares)(count, x);
 }
 
 }  // namespace bertrand::cpu

@@ -73,7 +73,7 @@ constexpr size_t kWide = 2;
 constexpr size_t kRowsOfTwo = 6;
 #endif
 
-void SmallMultiply(const SmallProduct& product) {
+void small_multiply(const SmallProduct& product) {
   const hn::CappedTag<float, 16> d;
   const size_t lanes = hn::Lanes(d);
   size_t column = 0;
@@ -96,14 +96,14 @@ HWY_INLINE void clear(size_t begin, size_t end, float* x) {
   }
 }
 
-void ExpShifted(size_t columns, size_t padded, float shift, float* x) {
+void exp_shifted(size_t columns, size_t padded, float shift, float* x) {
   for_vectors(columns, [&](auto d, size_t i) {
     hn::StoreU(exponential(d, hn::Sub(hn::LoadU(d, x + i), hn::Set(d, shift))), d, x + i);
   });
   clear(columns, padded, x);
 }
 
-float Softmax(size_t columns, size_t padded, float* x) {
+float softmax(size_t columns, size_t padded, float* x) {
   float most = x[0];
   const Lanes lanes;
   auto highest = hn::Set(lanes, most);
@@ -128,8 +128,8 @@ float Softmax(size_t columns, size_t padded, float* x) {
   return most + std::log(sum);
 }
 
-void SoftmaxBackward(size_t columns, size_t padded, const float* mask, float mean, float scale,
-                     float* p, float* dp) {
+void softmax_backward(size_t columns, size_t padded, const float* mask, float mean, float scale,
+                      float* p, float* dp) {
   for_vectors(columns, [&](auto d, size_t i) {
     const auto probability = hn::LoadU(d, p + i);
     auto gradient = hn::LoadU(d, dp + i);
@@ -151,24 +151,24 @@ HWY_AFTER_NAMESPACE();
 
 namespace bertrand::cpu {
 
-HWY_EXPORT(SmallMultiply);
-HWY_EXPORT(ExpShifted);
-HWY_EXPORT(Softmax);
-HWY_EXPORT(SoftmaxBackward);
+HWY_EXPORT(small_multiply);
+HWY_EXPORT(exp_shifted);
+HWY_EXPORT(softmax);
+HWY_EXPORT(softmax_backward);
 
-void small_multiply(const SmallProduct& product) { HWY_DYNAMIC_DISPATCH(SmallMultiply)(product); }
+void small_multiply(const SmallProduct& product) { HWY_DYNAMIC_DISPATCH(small_multiply)(product); }
 
 void exp_shifted(size_t columns, size_t padded, float shift, float* x) {
-  HWY_DYNAMIC_DISPATCH(ExpShifted)(columns, padded, shift, x);
+  HWY_DYNAMIC_DISPATCH(exp_shifted)(columns, padded, shift, x);
 }
 
 float softmax(size_t columns, size_t padded, float* x) {
-  return HWY_DYNAMIC_DISPATCH(Softmax)(columns, padded, x);
+  return HWY_DYNAMIC_DISPATCH(softmax)(columns, padded, x);
 }
 
 void softmax_backward(size_t columns, size_t padded, const float* mask, float mean, float scale,
                       float* p, float* dp) {
-  HWY_DYNAMIC_DISPATCH(SoftmaxBackward)(columns, padded, mask, mean, scale, p, dp);
+  HWY_DYNAMIC_DISPATCH(softmax_backward)(columns, padded, mask, mean, scale, p, dp);
 }
 
 }  // namespace bertrand::cpu

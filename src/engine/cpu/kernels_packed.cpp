@@ -235,7 +235,7 @@ HWY_INLINE size_t depth_of_a_part(size_t k) {
   return (k + parts - 1) / parts;
 }
 
-void MultiplyPacked(const PackedProduct& product, float* strips) {
+void multiply_packed(const PackedProduct& product, float* strips) {
   const size_t most = depth_of_a_part(product.k);
   Fetcher next_a;
   for (size_t p = 0; p < product.k; p += most) {
@@ -254,7 +254,7 @@ void MultiplyPacked(const PackedProduct& product, float* strips) {
   }
 }
 
-void MultiplyGradient(const GradientProduct& product, float* strips) {
+void multiply_gradient(const GradientProduct& product, float* strips) {
   float* packed = strips + (product.rows / kStrip + 1) * strip_size(kDepth);
   const size_t most = depth_of_a_part(product.tokens);
   const size_t end = product.first_panel + product.panels;
@@ -289,8 +289,8 @@ void MultiplyGradient(const GradientProduct& product, float* strips) {
   }
 }
 
-size_t Width() { return width(); }
-size_t Strip() { return kStrip; }
+size_t panel_width() { return width(); }
+size_t strip_height() { return kStrip; }
 
 }  // namespace bertrand::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -299,13 +299,13 @@ HWY_AFTER_NAMESPACE();
 
 namespace bertrand::cpu {
 
-HWY_EXPORT(MultiplyPacked);
-HWY_EXPORT(MultiplyGradient);
-HWY_EXPORT(Width);
-HWY_EXPORT(Strip);
+HWY_EXPORT(multiply_packed);
+HWY_EXPORT(multiply_gradient);
+HWY_EXPORT(panel_width);
+HWY_EXPORT(strip_height);
 
-size_t panel_width() { return HWY_DYNAMIC_DISPATCH(Width)(); }
-size_t strip_height() { return HWY_DYNAMIC_DISPATCH(Strip)(); }
+size_t panel_width() { return HWY_DYNAMIC_DISPATCH(panel_width)(); }
+size_t strip_height() { return HWY_DYNAMIC_DISPATCH(strip_height)(); }
 
 void pack_panels(size_t k, size_t n, size_t width, const float* rows, float* panels) {
   for (size_t column = 0; column < n; column += width) {
@@ -358,11 +358,11 @@ size_t product_scratch(size_t rows) {
 }
 
 void multiply(const PackedProduct& product, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(MultiplyPacked)(product, scratch);
+  HWY_DYNAMIC_DISPATCH(multiply_packed)(product, scratch);
 }
 
 void multiply(const GradientProduct& product, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(MultiplyGradient)(product, scratch);
+  HWY_DYNAMIC_DISPATCH(multiply_gradient)(product, scratch);
 }
 
 }  // namespace bertrand::cpu

@@ -13,7 +13,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace bertrand::cpu::HWY_NAMESPACE {
 
-void AddBias(size_t rows, size_t columns, const float* bias, float* x, size_t stride) {
+void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride) {
   for (size_t row = 0; row < rows; ++row) {
     float* HWY_RESTRICT values = x + row * stride;
     for_vectors(columns, [&](auto d, size_t i) {
@@ -82,8 +82,8 @@ HWY_INLINE V gelu_derivative(D d, V x, bool tanh_form) {
   return hn::MulAdd(x, density, below);
 }
 
-void BiasGelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
-              size_t stride) {
+void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
+               size_t stride) {
   for (size_t row = 0; row < rows; ++row) {
     float* in = x + row * stride;
     float* out = y + row * stride;
@@ -98,8 +98,8 @@ void BiasGelu(bool tanh_form, size_t rows, size_t columns, const float* bias, fl
   }
 }
 
-void GeluBackward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
-                  size_t stride, float* column_sums) {
+void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
+                   size_t stride, float* column_sums) {
   for (size_t row = 0; row < rows; ++row) {
     const float* HWY_RESTRICT in = x + row * stride;
     float* HWY_RESTRICT gradient = dy + row * stride;
@@ -112,9 +112,9 @@ void GeluBackward(bool tanh_form, size_t rows, size_t columns, const float* x, f
   }
 }
 
-float LayerNorm(size_t columns, const float* x, const float* bias, const float* mask,
-                const float* residual, const float* gamma, const float* beta, float epsilon,
-                float* normalized, float* y) {
+float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,
+                 const float* residual, const float* gamma, const float* beta, float epsilon,
+                 float* normalized, float* y) {
   const auto summed = [&](auto d, size_t i) {
     auto value = hn::LoadU(d, x + i);
     value = bias == nullptr ? value : hn::Add(value, hn::LoadU(d, bias + i));
@@ -139,8 +139,8 @@ float LayerNorm(size_t columns, const float* x, const float* bias, const float* 
   return rstd;
 }
 
-void LayerNormBackward(size_t columns, const float* dy, const float* normalized, float rstd,
-                       const float* gamma, float* dx, float* dgamma, float* dbeta) {
+void layer_norm_backward(size_t columns, const float* dy, const float* normalized, float rstd,
+                         const float* gamma, float* dx, float* dgamma, float* dbeta) {
   const auto count = static_cast<float>(columns);
   const float mean =
       sum_vectors(columns,
@@ -167,7 +167,7 @@ void LayerNormBackward(size_t columns, const float* dy, const float* normalized,
   });
 }
 
-void MaskAndSum(size_t columns, const float* x, const float* mask, float* y, float* column_sums) {
+void mask_and_sum(size_t columns, const float* x, const float* mask, float* y, float* column_sums) {
   for_vectors(columns, [&](auto d, size_t i) {
     auto value = hn::LoadU(d, x + i);
     value = mask == nullptr ? value : hn::Mul(value, hn::LoadU(d, mask + i));
@@ -176,30 +176,30 @@ void MaskAndSum(size_t columns, const float* x, const float* mask, float* y, flo
   });
 }
 
-void Add(size_t count, const float* x, float* y) {
+void add(size_t count, const float* x, float* y) {
   for_vectors(count, [&](auto d, size_t i) {
     hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
   });
 }
 
-void AddScaled(size_t count, float factor, const float* x, float* y) {
+void add_scaled(size_t count, float factor, const float* x, float* y) {
   for_vectors(count, [&](auto d, size_t i) {
     hn::StoreU(hn::MulAdd(hn::LoadU(d, x + i), hn::Set(d, factor), hn::LoadU(d, y + i)), d, y + i);
   });
 }
 
-void MultiplyInPlace(size_t count, const float* x, float* y) {
+void multiply_in_place(size_t count, const float* x, float* y) {
   for_vectors(count, [&](auto d, size_t i) {
     hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
   });
 }
 
-float Dot(size_t count, const float* x, const float* y) {
+float dot(size_t count, const float* x, const float* y) {
   return sum_vectors(
       count, [&](auto d, size_t i) { return hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, y + i)); });
 }
 
-void ToBf16(size_t count, const float* x, uint16_t* y) {
+void to_bf16(size_t count, const float* x, uint16_t* y) {
   for_vectors(count, [&](auto d, size_t i) {
     const hn::RebindToUnsigned<decltype(d)> words;
     const hn::Rebind<uint16_t, decltype(d)> halves;
@@ -215,8 +215,8 @@ void ToBf16(size_t count, const float* x, uint16_t* y) {
 // lanes stores what it has made in one piece, and all instruction sets make the same mask.
 #if HWY_TARGET == HWY_SCALAR
 
-void DropoutMask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                 float* mask) {
+void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                  float* mask) {
   constexpr uint32_t kCounters = 16;
   for (size_t group = 0; group < columns; group += kDropoutGroup) {
     for (uint32_t lane = 0; lane < kCounters; ++lane) {
@@ -259,8 +259,8 @@ HWY_INLINE void philox_round(D words, V multiplier0, V multiplier1, uint32_t key
   counter[3] = low0;
 }
 
-void DropoutMask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                 float* mask) {
+void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                  float* mask) {
   constexpr size_t kCounters = 16;
   const hn::CappedTag<uint32_t, kCounters> words;
   const hn::RebindToFloat<decltype(words)> floats;
@@ -303,18 +303,18 @@ HWY_AFTER_NAMESPACE();
 
 namespace bertrand::cpu {
 
-HWY_EXPORT(AddBias);
-HWY_EXPORT(BiasGelu);
-HWY_EXPORT(GeluBackward);
-HWY_EXPORT(LayerNorm);
-HWY_EXPORT(LayerNormBackward);
-HWY_EXPORT(MaskAndSum);
-HWY_EXPORT(Add);
-HWY_EXPORT(AddScaled);
-HWY_EXPORT(MultiplyInPlace);
-HWY_EXPORT(Dot);
-HWY_EXPORT(ToBf16);
-HWY_EXPORT(DropoutMask);
+HWY_EXPORT(add_bias);
+HWY_EXPORT(bias_gelu);
+HWY_EXPORT(gelu_backward);
+HWY_EXPORT(layer_norm);
+HWY_EXPORT(layer_norm_backward);
+HWY_EXPORT(mask_and_sum);
+HWY_EXPORT(add);
+HWY_EXPORT(add_scaled);
+HWY_EXPORT(multiply_in_place);
+HWY_EXPORT(dot);
+HWY_EXPORT(to_bf16);
+HWY_EXPORT(dropout_mask);
 
 DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32_t site,
                             double probability) {
@@ -333,56 +333,56 @@ DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32
 
 void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
                   float* mask) {
-  HWY_DYNAMIC_DISPATCH(DropoutMask)(key, window, place, columns, mask);
+  HWY_DYNAMIC_DISPATCH(dropout_mask)(key, window, place, columns, mask);
 }
 
 void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride) {
-  HWY_DYNAMIC_DISPATCH(AddBias)(rows, columns, bias, x, stride);
+  HWY_DYNAMIC_DISPATCH(add_bias)(rows, columns, bias, x, stride);
 }
 
 void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
                size_t stride) {
-  HWY_DYNAMIC_DISPATCH(BiasGelu)(tanh_form, rows, columns, bias, x, y, stride);
+  HWY_DYNAMIC_DISPATCH(bias_gelu)(tanh_form, rows, columns, bias, x, y, stride);
 }
 
 void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
                    size_t stride, float* column_sums) {
-  HWY_DYNAMIC_DISPATCH(GeluBackward)(tanh_form, rows, columns, x, dy, stride, column_sums);
+  HWY_DYNAMIC_DISPATCH(gelu_backward)(tanh_form, rows, columns, x, dy, stride, column_sums);
 }
 
 float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,
                  const float* residual, const float* gamma, const float* beta, float epsilon,
                  float* normalized, float* y) {
-  return HWY_DYNAMIC_DISPATCH(LayerNorm)(columns, x, bias, mask, residual, gamma, beta, epsilon,
-                                         normalized, y);
+  return HWY_DYNAMIC_DISPATCH(layer_norm)(columns, x, bias, mask, residual, gamma, beta, epsilon,
+                                          normalized, y);
 }
 
 void layer_norm_backward(size_t columns, const float* dy, const float* normalized, float rstd,
                          const float* gamma, float* dx, float* dgamma, float* dbeta) {
-  HWY_DYNAMIC_DISPATCH(LayerNormBackward)
+  HWY_DYNAMIC_DISPATCH(layer_norm_backward)
   (columns, dy, normalized, rstd, gamma, dx, dgamma, dbeta);
 }
 
 void mask_and_sum(size_t columns, const float* x, const float* mask, float* y, float* column_sums) {
-  HWY_DYNAMIC_DISPATCH(MaskAndSum)(columns, x, mask, y, column_sums);
+  HWY_DYNAMIC_DISPATCH(mask_and_sum)(columns, x, mask, y, column_sums);
 }
 
-void add(size_t count, const float* x, float* y) { HWY_DYNAMIC_DISPATCH(Add)(count, x, y); }
+void add(size_t count, const float* x, float* y) { HWY_DYNAMIC_DISPATCH(add)(count, x, y); }
 
 void add_scaled(size_t count, float factor, const float* x, float* y) {
-  HWY_DYNAMIC_DISPATCH(AddScaled)(count, factor, x, y);
+  HWY_DYNAMIC_DISPATCH(add_scaled)(count, factor, x, y);
 }
 
 void multiply_in_place(size_t count, const float* x, float* y) {
-  HWY_DYNAMIC_DISPATCH(MultiplyInPlace)(count, x, y);
+  HWY_DYNAMIC_DISPATCH(multiply_in_place)(count, x, y);
 }
 
 float dot(size_t count, const float* x, const float* y) {
-  return HWY_DYNAMIC_DISPATCH(Dot)(count, x, y);
+  return HWY_DYNAMIC_DISPATCH(dot)(count, x, y);
 }
 
 void to_bf16(size_t count, const float* x, uint16_t* y) {
-  HWY_DYNAMIC_DISPATCH(ToBf16)(count, x, y);
+  HWY_DYNAMIC_DISPATCH(to_bf16)(count, x, y);
 }
 
 }  // namespace bertrand::cpu
