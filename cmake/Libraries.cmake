@@ -15,4 +15,9 @@ find_package(OpenMP REQUIRED)  # only to tell oneDNN to stay on one thread
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  # The kernels keep vectors in arrays, which those of SVE, of no fixed size, cannot be; NEON's can.
+  set_property(TARGET PkgConfig::hwy APPEND PROPERTY INTERFACE_COMPILE_DEFINITIONS
+    "HWY_DISABLED_TARGETS=(HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)")
+endif()
 pkg_check_modules(snappy REQUIRED IMPORTED_TARGET snappy)

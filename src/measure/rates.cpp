@@ -28,7 +28,9 @@ double time_own_product(const cpu::ProductShape& shape, int repeats) {
   in.reserve(shape.m, shape.k);
   out.reserve(shape.m, shape.n);
   std::fill_n(in.row(0), shape.m * in.stride(), 0.5F);
-  panels.reserve_zeroed(cpu::panels_size(shape.k, shape.n, cpu::panel_width()));
+  const size_t size = cpu::panels_size(shape.k, shape.n, cpu::panel_width());
+  panels.reserve(size);
+  std::fill_n(panels.data(), size, 0.5F);
   scratch.reserve(cpu::product_scratch(kBlock));
   double best = std::numeric_limits<double>::infinity();
   for (int repeat = 0; repeat < repeats; ++repeat) {

@@ -13,7 +13,8 @@ struct Rates {
 
 /// R: the best rate of the model's four forward products (query-key-value, attention output, and
 /// the two of the feed-forward part) at 2048 rows in f32 with packed weights, the best of `repeats`
-/// on `threads` threads that each compute their share of the rows.
+/// on `threads` threads that each compute their share of the rows, by oneDNN or by the engine's own
+/// product, whichever is faster.
 double product_rate(const BertConfig& config, unsigned threads, int repeats);
 
 /// The rate of a loop that multiplies and adds f32 vectors on registers alone, by the widest

@@ -109,10 +109,13 @@ TEST(Progress, AClosedPipeIsNoError) {
 }
 
 TEST(Progress, WithoutAFileNothingIsShown) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
   Progress progress(nullptr, true);
   progress.show(somewhere(), 1.0);
   progress.clear();
-  SUCCEED();
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
 }  // namespace

@@ -24,7 +24,6 @@ class Aligned {
 
   T* data() { return data_; }
   const T* data() const { return data_; }
-  size_t capacity() const { return count_; }
 
  private:
   struct Free {

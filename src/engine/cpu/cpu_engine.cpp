@@ -48,6 +48,9 @@ class CpuEngine final : public CpuEngineWithStates {
     return batch.tokens() == 0 ? SpanLogits() : network_.forward(batch, parameters_.data());
   }
   std::vector<std::vector<float>> hidden_states(const PackedBatch& batch) override {
+    if (batch.tokens() == 0) {
+      return std::vector<std::vector<float>>(static_cast<size_t>(config_.num_hidden_layers) + 1);
+    }
     return network_.hidden_states(batch, parameters_.data());
   }
 

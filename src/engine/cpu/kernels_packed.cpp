@@ -22,6 +22,7 @@ constexpr size_t kStrip = 12;
 #else
 constexpr size_t kStrip = 6;
 #endif
+static_assert(kMostBlockRows % kStrip == 0, "blocks are whole strips");
 
 // Rows of k at a time: a panel of B this deep takes half of a first-level cache of 32 KB.
 constexpr size_t kDepth = 256;
@@ -118,10 +119,10 @@ class Fetcher {
         rows_(rows),
         columns_(columns),
         stride_(stride),
-        a_tile_((rows * ((columns + kLine - 1) / kLine) + tiles - 1) / tiles) {}
+        lines_a_tile_((rows * ((columns + kLine - 1) / kLine) + tiles - 1) / tiles) {}
 
-  HWY_INLINE void a_tile_more() {
-    for (size_t line = 0; line < a_tile_ && rows_ > 0; ++line) {
+  HWY_INLINE void fetch() {
+    for (size_t line = 0; line < lines_a_tile_ && rows_ > 0; ++line) {
       __builtin_prefetch(row_ + column_, /*for write=*/0, /*second-level cache=*/2);
       column_ += kLine;
       if (column_ >= columns_) {
@@ -136,7 +137,7 @@ class Fetcher {
   static constexpr size_t kLine = 16;
 
   const float* row_ = nullptr;
-  size_t rows_ = 0, columns_ = 0, stride_ = 0, a_tile_ = 0, column_ = 0;
+  size_t rows_ = 0, columns_ = 0, stride_ = 0, lines_a_tile_ = 0, column_ = 0;
 };
 
 size_t strips_of(size_t rows) { return (rows + kStrip - 1) / kStrip; }
@@ -146,8 +147,8 @@ template <Begin kBegin>
 void panel(size_t rows, size_t columns, size_t depth, const float* a, const float* b,
            const float* bias, float* c, size_t c_stride, Fetcher& next_b, Fetcher& next_a) {
   for (size_t strip = 0; strip < strips_of(rows); ++strip) {
-    next_b.a_tile_more();
-    next_a.a_tile_more();
+    next_b.fetch();
+    next_a.fetch();
     const size_t row = strip * kStrip;
     float* target = c + row * c_stride;
     const float* strip_of_a = a + strip * strip_size(depth);
@@ -209,7 +210,8 @@ void pack_columns(size_t rows, size_t depth, const float* a, size_t stride, floa
 }
 
 /// `columns` columns of B from its rows, into panels of `depth` rows.
-void pack_panels(size_t depth, size_t columns, const float* rows, size_t stride, float* panels) {
+void pack_panels_of_rows(size_t depth, size_t columns, const float* rows, size_t stride,
+                         float* panels) {
   const Tag d;
   const size_t lanes = hn::Lanes(d);
   const size_t whole = columns / width();
@@ -237,7 +239,7 @@ HWY_INLINE size_t depth_of_a_part(size_t k) {
 
 void multiply_packed(const PackedProduct& product, float* strips) {
   const size_t most = depth_of_a_part(product.k);
-  Fetcher next_a;
+  Fetcher nothing;
   for (size_t p = 0; p < product.k; p += most) {
     const size_t depth = std::min(most, product.k - p);
     pack_rows(product.m, depth, product.a + p, product.a_stride, strips);
@@ -246,10 +248,13 @@ void multiply_packed(const PackedProduct& product, float* strips) {
                                                  : panel<Begin::zero>;
     for (size_t column = 0; column < product.n; column += width()) {
       const float* b = product.b + column * product.k + p * width();
-      Fetcher next_b(b + product.k * width(), depth, width(), width(), strips_of(product.m));
+      const bool is_last = column + width() >= product.n;
+      const float* next = is_last ? product.b + (p + depth) * width() : b + product.k * width();
+      const size_t next_depth = is_last ? std::min(most, product.k - p - depth) : depth;
+      Fetcher next_b(next, next_depth, width(), width(), strips_of(product.m));
       const float* bias = product.bias == nullptr ? nullptr : product.bias + column;
       run(product.m, std::min(width(), product.n - column), depth, strips, b, bias,
-          product.c + column, product.c_stride, next_b, next_a);
+          product.c + column, product.c_stride, next_b, nothing);
     }
   }
 }
@@ -271,8 +276,8 @@ void multiply_gradient(const GradientProduct& product, float* strips) {
       const size_t panels = std::min(kGroup, end - group);
       const size_t column = group * width();
       const float* rows = product.dc + p * product.dc_stride + column;
-      pack_panels(depth, std::min(panels * width(), product.n - column), rows, product.dc_stride,
-                  packed);
+      pack_panels_of_rows(depth, std::min(panels * width(), product.n - column), rows,
+                          product.dc_stride, packed);
       const bool is_last = group + kGroup >= end;
       const float* next_rows =
           is_last ? product.dc + (p + depth) * product.dc_stride + product.first_panel * width()
@@ -289,6 +294,11 @@ void multiply_gradient(const GradientProduct& product, float* strips) {
   }
 }
 
+/// Strips of A and one group of panels of B, see multiply_gradient.
+size_t product_scratch(size_t rows) {
+  return (rows / kStrip + 1) * strip_size(kDepth) + kGroup * width() * kDepth;
+}
+
 size_t panel_width() { return width(); }
 size_t strip_height() { return kStrip; }
 
@@ -301,6 +311,7 @@ namespace bertrand::cpu {
 
 HWY_EXPORT(multiply_packed);
 HWY_EXPORT(multiply_gradient);
+HWY_EXPORT(product_scratch);
 HWY_EXPORT(panel_width);
 HWY_EXPORT(strip_height);
 
@@ -350,12 +361,7 @@ void transpose_panels(size_t k, size_t n, size_t width, const float* panels, siz
   }
 }
 
-size_t product_scratch(size_t rows) {
-  constexpr size_t kDepth = 256;
-  constexpr size_t kWidestGroup = 4 * 32;
-  const size_t strips = rows / strip_height() + 1;
-  return strips * (strip_height() * kDepth + 16) + kWidestGroup * kDepth;
-}
+size_t product_scratch(size_t rows) { return HWY_DYNAMIC_DISPATCH(product_scratch)(rows); }
 
 void multiply(const PackedProduct& product, float* scratch) {
   HWY_DYNAMIC_DISPATCH(multiply_packed)(product, scratch);

@@ -36,7 +36,7 @@ void check(const PackedBatch& batch, const BertConfig& config) {
   const auto is_outside = [](int32_t value, int64_t limit) { return value < 0 || value >= limit; };
   for (size_t token = 0; token < batch.tokens(); ++token) {
     if (is_outside(batch.ids[token], config.vocab_size) ||
-        is_outside(batch.segments[token], config.type_vocab_size)) {
+        is_outside(batch.segments[token], std::min<int64_t>(2, config.type_vocab_size))) {
       throw Error(ErrorCode::runtime, "Token id " + std::to_string(batch.ids[token]) +
                                           " or its segment is not in the model's embeddings; the "
                                           "vocabulary does not fit the model.");

@@ -111,18 +111,6 @@ class Bf16Products {
 
 }  // namespace
 
-void multiply(const ProductShape& shape, MatrixF32 a, MatrixF32 b, float* c, size_t c_stride) {
-  const OneThread one_thread;
-  const dnnl_status_t status =
-      dnnl_sgemm(shape.transpose_a ? 'T' : 'N', shape.transpose_b ? 'T' : 'N', dim(shape.m),
-                 dim(shape.n), dim(shape.k), /*alpha=*/1.0F, a.data, dim(a.stride), b.data,
-                 dim(b.stride), shape.accumulate ? 1.0F : 0.0F, c, dim(c_stride));
-  if (status != dnnl_success) {
-    throw Error(ErrorCode::runtime,
-                "oneDNN refused a matrix product (status " + std::to_string(status) + ").");
-  }
-}
-
 void multiply(const ProductShape& shape, MatrixBf16 a, MatrixBf16 b, float* c, size_t c_stride) {
   const OneThread one_thread;
   thread_local Bf16Products products;

@@ -10,10 +10,6 @@
 namespace bertrand::cpu {
 
 /// A row-major matrix; `stride` is the distance of two rows in elements.
-struct MatrixF32 {
-  const float* data;
-  size_t stride;
-};
 struct MatrixBf16 {
   const uint16_t* data;
   size_t stride;
@@ -28,9 +24,8 @@ struct ProductShape {
   bool accumulate = false;   ///< C += A B
 };
 
-/// Matrix products on the calling thread alone, by oneDNN; this is the only file that knows it.
-/// Throw Error (runtime) where oneDNN refuses.
-void multiply(const ProductShape& shape, MatrixF32 a, MatrixF32 b, float* c, size_t c_stride);
+/// A bf16 product with f32 sums on the calling thread alone, by oneDNN; this is the only file that
+/// knows it. Throws Error (runtime) where oneDNN refuses.
 void multiply(const ProductShape& shape, MatrixBf16 a, MatrixBf16 b, float* c, size_t c_stride);
 
 /// Seconds that one f32 product on the calling thread takes, the best of `repeats`, with B packed
