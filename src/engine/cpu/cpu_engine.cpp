@@ -70,10 +70,8 @@ class CpuEngine final : public CpuEngineWithStates {
     require(optimizer_.has_value(), "gradients");
     if (holds_gradients_) {
       write_from(gradients_.data(), write);
-      return;
-    }
-    for (const ParameterInfo& info : layout_.parameters) {
-      write(info, std::vector<float>(static_cast<size_t>(info.size())));
+    } else {
+      write_zeros(write);
     }
   }
   StepReport step(double learning_rate, const OptimizerSettings& settings) override {
@@ -89,11 +87,9 @@ class CpuEngine final : public CpuEngineWithStates {
   void store_moments(Moment moment, const ParameterWriter& write) const override {
     if (optimizer_) {
       write_from(optimizer_->moments(moment), write);
-      return;
-    }
-    // Before the first step they are zeros: a run may be stopped that early and leave a snapshot.
-    for (const ParameterInfo& info : layout_.parameters) {
-      write(info, std::vector<float>(static_cast<size_t>(info.size())));
+    } else {
+      // Before the first step: a run may be stopped that early and leave a snapshot.
+      write_zeros(write);
     }
   }
   void load_moments(Moment moment, const ParameterReader& read, uint64_t steps) override {
@@ -128,6 +124,11 @@ class CpuEngine final : public CpuEngineWithStates {
       } else {
         read(info, {array + layout_.offsets[i], size});
       }
+    }
+  }
+  void write_zeros(const ParameterWriter& write) const {
+    for (const ParameterInfo& info : layout_.parameters) {
+      write(info, std::vector<float>(static_cast<size_t>(info.size())));
     }
   }
   void write_from(const float* array, const ParameterWriter& write) const {
