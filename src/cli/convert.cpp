@@ -1,6 +1,5 @@
 #include "checkpoint/convert.h"
 
-#include <cstdio>
 #include <memory>
 #include <string>
 
@@ -98,11 +97,8 @@ void run(Flags& flags) {
     });
   }
   for (const std::string& note : report.notes) spdlog::info("{}", note);
-  fmt::print("{}: {} tensors, {} bytes, from {} ({})\n", options.out.string(), report.tensors,
-             report.bytes, options.in.string(), report.kind);
-  if (std::fflush(stdout) != 0) {
-    throw Error(ErrorCode::io, "Standard output cannot be written; is its disk full?");
-  }
+  print_result(fmt::format("{}: {} tensors, {} bytes, from {} ({})\n", options.out.string(),
+                           report.tensors, report.bytes, options.in.string(), report.kind));
 }
 
 }  // namespace
