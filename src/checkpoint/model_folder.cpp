@@ -30,7 +30,7 @@ std::filesystem::path config_path(const std::filesystem::path& folder) {
 }
 
 std::filesystem::path weights_path(const std::filesystem::path& folder) {
-  const std::filesystem::path path = find_weights(folder);
+  std::filesystem::path path = find_weights(folder);
   if (path.extension() == ".index") {
     throw Error(ErrorCode::bad_input,
                 path.string() + ": is a TensorFlow checkpoint, which must be converted first: " +

@@ -113,7 +113,9 @@ void ZipWriter::commit() {
     append(header, static_cast<uint16_t>(extra.size()));
     header.append(10, '\0');  // comment, disk, attributes
     append(header, narrow(entry.offset));
-    put(header + entry.name + extra);
+    header += entry.name;
+    header += extra;
+    put(header);
   }
   const uint64_t end = at_;
   const auto count = static_cast<uint64_t>(entries_.size());

@@ -130,7 +130,7 @@ fs::path find_model(const fs::path& given) {
   if (set != nullptr && *set != '\0') return set;
   for (const fs::path& models : {installed_models(), fs::path(BERTRAND_SOURCE_MODELS)}) {
     std::error_code ignored;
-    const fs::path model = models / kDefaultModel;
+    fs::path model = models / kDefaultModel;
     if (!models.empty() && fs::exists(model / "model.safetensors", ignored)) return model;
   }
   throw Error(ErrorCode::usage,

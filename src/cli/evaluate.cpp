@@ -52,7 +52,7 @@ Json to_json(const Metrics& metrics) {
 Metrics evaluate_file(const Flags& flags, const Dataset& dataset) {
   std::unordered_map<std::string, double> scores;
   if (!flags.no_answer_scores.empty()) scores = read_no_answer_scores(flags.no_answer_scores);
-  const Metrics metrics =
+  Metrics metrics =
       evaluate(dataset, read_predictions(flags.predictions), scores, flags.no_answer_threshold);
   if (!metrics.missing.empty()) {
     spdlog::warn("{}: has no answer to {}; that counts as wrong.", flags.predictions.string(),

@@ -24,22 +24,19 @@ double time_own_product(const cpu::ProductShape& shape, int repeats) {
   cpu::Rows<float> in;
   cpu::Rows<float> out;
   cpu::Aligned<float> panels;
-  cpu::Aligned<float> scratch;
   in.reserve(shape.m, shape.k);
   out.reserve(shape.m, shape.n);
   std::fill_n(in.row(0), shape.m * in.stride(), 0.5F);
   const size_t size = cpu::panels_size(shape.k, shape.n, cpu::panel_width());
   panels.reserve(size);
   std::fill_n(panels.data(), size, 0.5F);
-  scratch.reserve(cpu::product_scratch(kBlock));
   double best = std::numeric_limits<double>::infinity();
   for (int repeat = 0; repeat < repeats; ++repeat) {
     const auto begin = std::chrono::steady_clock::now();
     for (size_t row = 0; row < shape.m; row += kBlock) {
       cpu::multiply(cpu::PackedProduct{std::min(kBlock, shape.m - row), shape.n, shape.k,
                                        in.row(row), in.stride(), panels.data(), /*bias=*/nullptr,
-                                       out.row(row), out.stride(), /*accumulate=*/false},
-                    scratch.data());
+                                       out.row(row), out.stride(), /*accumulate=*/false});
     }
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
     best = std::min(best, taken.count());

@@ -111,15 +111,16 @@ void Network::after_attention(size_t index, const Block& block) {
       state.attention_rstd.data()[row] = rstd;
     }
   }
+  const Block rows = wide_rows(block);
   Rows<float>& activated = state.activated.f32;
   Rows<float>& intermediate = training_ ? state.intermediate : activated;
-  linear(block, state.attended, at.intermediate, intermediate.row(block.begin),
+  linear(block, state.attended, at.intermediate, intermediate.row(rows.begin),
          intermediate.stride());
-  bias_gelu(config_.hidden_act == Activation::gelu_tanh, block.rows(), wide(),
-            bias_still_to_add(at.intermediate), intermediate.row(block.begin),
-            activated.row(block.begin), activated.stride());
+  bias_gelu(config_.hidden_act == Activation::gelu_tanh, rows.rows(), wide(),
+            bias_still_to_add(at.intermediate), intermediate.row(rows.begin),
+            activated.row(rows.begin), activated.stride());
   Rows<float>& result = output(index).f32;
-  linear(block, state.activated, at.ffn, result.row(block.begin), result.stride());
+  linear(rows, state.activated, at.ffn, result.row(block.begin), result.stride());
   for (size_t row = block.begin; row < block.end; ++row) {
     float* y = result.row(row);
     const float rstd = layer_norm(hidden(), y, bias_still_to_add(at.ffn),

@@ -14,18 +14,27 @@ namespace bertrand::cpu::HWY_NAMESPACE {
 
 using Tag = hn::CappedTag<float, 16>;
 
-// A tile of C stays in registers while the inner loop runs over k: of 32 registers 12 x 2 vectors,
-// of 16 registers 6 x 2, and the rest for B and one value of A.
-constexpr size_t kVectors = 2;
-#if HWY_TARGET <= HWY_AVX3
-constexpr size_t kStrip = 12;
-#else
+// A tile of C stays in registers while the inner loop runs over k: of 32 registers 6 x 4 vectors,
+// of 16 registers 6 x 2, and the rest for B and one value of A. Wide rather than high, so that a
+// row of it is written as cache lines next to one another.
 constexpr size_t kStrip = 6;
+#if HWY_TARGET <= HWY_AVX3
+constexpr size_t kVectors = 4;
+#else
+constexpr size_t kVectors = 2;
 #endif
 static_assert(kMostBlockRows % kStrip == 0, "blocks are whole strips");
 
-// Rows of k at a time: a panel of B this deep takes half of a first-level cache of 32 KB.
-constexpr size_t kDepth = 256;
+// Rows of k at a time, so that a block of A stays in the second-level cache: 1 MB and more with
+// AVX-512, 512 KB on processors before.
+#if HWY_TARGET <= HWY_AVX3
+constexpr size_t kDepth = 768;
+#else
+constexpr size_t kDepth = 384;
+#endif
+
+// The same where B is packed just before: a panel of it stays in the first-level cache, too.
+constexpr size_t kGradientDepth = 256;
 
 // Panels of B that are packed together, so that a row's cache lines next to one another are read at
 // once.
@@ -37,36 +46,57 @@ constexpr size_t strip_size(size_t depth) { return depth * kStrip + 16; }
 
 HWY_INLINE size_t width() { return kVectors * hn::Lanes(Tag()); }
 
-/// sums += a b^T: one step of k.
-template <class V>
-HWY_INLINE void add_outer_product(V (&sums)[kStrip][kVectors], const float* HWY_RESTRICT a,
-                                  const float* HWY_RESTRICT b) {
-  const Tag d;
-  V vectors[kVectors];
-  for (size_t j = 0; j < kVectors; ++j) {
-    vectors[j] = hn::Load(d, b + j * hn::Lanes(d));
-  }
-  for (size_t i = 0; i < kStrip; ++i) {
-    const V factor = hn::Set(d, a[i]);
-    for (size_t j = 0; j < kVectors; ++j) {
-      sums[i][j] = hn::MulAdd(factor, vectors[j], sums[i][j]);
+/// A column after another of kRows rows of A where they lie. An address may have a multiple of the
+/// stride in it, so every third row has a pointer of its own: twelve would not fit the registers.
+template <size_t kRows>
+class RowsOfA {
+ public:
+  static constexpr size_t kCount = kRows;
+
+  HWY_INLINE RowsOfA(const float* a, size_t stride) : stride_(stride) {
+    for (size_t i = 0; i < kPointers; ++i) {
+      rows_[i] = a + 3 * i * stride;
     }
   }
-}
+  HWY_INLINE float operator[](size_t row) const { return rows_[row / 3][row % 3 * stride_]; }
+  HWY_INLINE void next_column() {
+    for (size_t i = 0; i < kPointers; ++i) {
+      ++rows_[i];
+    }
+  }
+
+ private:
+  static constexpr size_t kPointers = (kRows + 2) / 3;
+
+  const float* HWY_RESTRICT rows_[kPointers];
+  size_t stride_;
+};
+
+/// The same of a packed strip, [depth, kStrip].
+class StripOfA {
+ public:
+  static constexpr size_t kCount = kStrip;
+
+  HWY_INLINE explicit StripOfA(const float* strip) : column_(strip) {}
+  HWY_INLINE float operator[](size_t row) const { return column_[row]; }
+  HWY_INLINE void next_column() { column_ += kStrip; }
+
+ private:
+  const float* HWY_RESTRICT column_;
+};
 
 /// What a tile begins with.
 enum class Begin { zero, bias, c };
 
-/// C (a strip of rows, one panel of columns) = begin + A B over `depth`. A is [depth, kStrip], B
-/// [depth, width].
-template <Begin kBegin>
-HWY_INLINE void tile(size_t depth, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
-                     const float* bias, float* HWY_RESTRICT c, size_t c_stride) {
+/// C (as many rows as A has, one panel of columns) = begin + A B over `depth`. B is [depth, width].
+template <Begin kBegin, class A>
+HWY_INLINE void tile(size_t depth, A a, const float* HWY_RESTRICT b, const float* bias,
+                     float* HWY_RESTRICT c, size_t c_stride) {
   const Tag d;
   using V = hn::Vec<Tag>;
   const size_t lanes = hn::Lanes(d);
-  V sums[kStrip][kVectors];
-  for (size_t i = 0; i < kStrip; ++i) {
+  V sums[A::kCount][kVectors];
+  for (size_t i = 0; i < A::kCount; ++i) {
     for (size_t j = 0; j < kVectors; ++j) {
       if constexpr (kBegin == Begin::c) {
         sums[i][j] = hn::LoadU(d, c + i * c_stride + j * lanes);
@@ -78,21 +108,32 @@ HWY_INLINE void tile(size_t depth, const float* HWY_RESTRICT a, const float* HWY
     }
   }
   for (size_t p = 0; p < depth; ++p) {
-    add_outer_product(sums, a + p * kStrip, b + p * kVectors * lanes);
+    V vectors[kVectors];
+    for (size_t j = 0; j < kVectors; ++j) {
+      vectors[j] = hn::Load(d, b + j * lanes);
+    }
+    for (size_t i = 0; i < A::kCount; ++i) {
+      const V factor = hn::Set(d, a[i]);
+      for (size_t j = 0; j < kVectors; ++j) {
+        sums[i][j] = hn::MulAdd(factor, vectors[j], sums[i][j]);
+      }
+    }
+    a.next_column();
+    b += kVectors * lanes;
   }
-  for (size_t i = 0; i < kStrip; ++i) {
+  for (size_t i = 0; i < A::kCount; ++i) {
     for (size_t j = 0; j < kVectors; ++j) {
       hn::StoreU(sums[i][j], d, c + i * c_stride + j * lanes);
     }
   }
 }
 
-/// The same where C has fewer rows or columns than a tile: by way of a whole one.
-template <Begin kBegin>
-void edge_tile(size_t depth, const float* a, const float* b, const float* bias, float* c,
-               size_t c_stride, size_t rows, size_t columns) {
+/// The same where C has fewer columns than a panel: by way of a whole one.
+template <Begin kBegin, class A>
+void edge_tile(size_t depth, A a, const float* b, const float* bias, float* c, size_t c_stride,
+               size_t rows, size_t columns) {
   constexpr size_t kMostColumns = kVectors * 16;
-  HWY_ALIGN float whole[kStrip * kMostColumns] = {};
+  HWY_ALIGN float whole[A::kCount * kMostColumns] = {};
   HWY_ALIGN float whole_bias[kMostColumns] = {};
   if constexpr (kBegin == Begin::c) {
     for (size_t row = 0; row < rows; ++row) {
@@ -142,45 +183,56 @@ class Fetcher {
 
 size_t strips_of(size_t rows) { return (rows + kStrip - 1) / kStrip; }
 
-/// One panel of C, all rows: A in strips.
+/// Rows and depth of a product, and where its C lies: the columns of one panel.
+struct Target {
+  size_t rows, columns, depth;
+  float* c;
+  size_t c_stride;
+};
+
+/// One panel of C, all rows, A in strips.
 template <Begin kBegin>
-void panel(size_t rows, size_t columns, size_t depth, const float* a, const float* b,
-           const float* bias, float* c, size_t c_stride, Fetcher& next_b, Fetcher& next_a) {
-  for (size_t strip = 0; strip < strips_of(rows); ++strip) {
+void panel_of_strips(const Target& to, const float* a, const float* b, Fetcher& next_b,
+                     Fetcher& next_a) {
+  for (size_t strip = 0; strip < strips_of(to.rows); ++strip) {
     next_b.fetch();
     next_a.fetch();
     const size_t row = strip * kStrip;
-    float* target = c + row * c_stride;
-    const float* strip_of_a = a + strip * strip_size(depth);
-    if (row + kStrip <= rows && columns == width()) {
-      for (size_t i = 0; i < kStrip; ++i) {
-        __builtin_prefetch(target + (kStrip + i) * c_stride, /*for write=*/1);
-      }
-      tile<kBegin>(depth, strip_of_a, b, bias, target, c_stride);
+    float* target = to.c + row * to.c_stride;
+    const StripOfA strip_of_a(a + strip * strip_size(to.depth));
+    if (row + kStrip <= to.rows) {
+      tile<kBegin>(to.depth, strip_of_a, b, /*bias=*/nullptr, target, to.c_stride);
     } else {
-      edge_tile<kBegin>(depth, strip_of_a, b, bias, target, c_stride, std::min(kStrip, rows - row),
-                        columns);
+      edge_tile<kBegin>(to.depth, strip_of_a, b, /*bias=*/nullptr, target, to.c_stride,
+                        to.rows - row, to.columns);
     }
   }
 }
 
-/// Rows [rows, depth] of A into strips [depth, kStrip], the last one filled up with zeros.
-void pack_rows(size_t rows, size_t depth, const float* a, size_t stride, float* strips) {
-  size_t row = 0;
-  for (; row + kStrip <= rows; row += kStrip) {
-    const float* from = a + row * stride;
-    for (size_t p = 0; p < depth; ++p) {
-      for (size_t i = 0; i < kStrip; ++i) {
-        strips[p * kStrip + i] = from[i * stride + p];
-      }
-    }
-    strips += strip_size(depth);
-  }
-  for (size_t p = 0; row < rows && p < depth; ++p) {
-    for (size_t i = 0; i < kStrip; ++i) {
-      strips[p * kStrip + i] = row + i < rows ? a[(row + i) * stride + p] : 0.0F;
+/// Whole tiles of kRows rows of one panel of C from `row` on; returns the row after them.
+template <Begin kBegin, size_t kRows>
+HWY_INLINE size_t tiles_of_rows(const Target& to, size_t row, const float* a, size_t a_stride,
+                                const float* b, const float* bias) {
+  for (; row + kRows <= to.rows; row += kRows) {
+    const RowsOfA<kRows> rows_of_a(a + row * a_stride, a_stride);
+    float* target = to.c + row * to.c_stride;
+    if (to.columns == width()) {
+      tile<kBegin>(to.depth, rows_of_a, b, bias, target, to.c_stride);
+    } else {
+      edge_tile<kBegin>(to.depth, rows_of_a, b, bias, target, to.c_stride, kRows, to.columns);
     }
   }
+  return row;
+}
+
+/// One panel of C, all rows, A [rows, depth] where it lies.
+template <Begin kBegin>
+void panel_of_rows(const Target& to, const float* a, size_t a_stride, const float* b,
+                   const float* bias) {
+  size_t row = tiles_of_rows<kBegin, kStrip>(to, 0, a, a_stride, b, bias);
+  row = tiles_of_rows<kBegin, kStrip / 2>(to, row, a, a_stride, b, bias);
+  row = tiles_of_rows<kBegin, kStrip / 6>(to, row, a, a_stride, b, bias);
+  tiles_of_rows<kBegin, 1>(to, row, a, a_stride, b, bias);
 }
 
 /// kStrip values, by vectors that overlap where it is no multiple of them.
@@ -231,37 +283,32 @@ void pack_panels_of_rows(size_t depth, size_t columns, const float* rows, size_t
   }
 }
 
-/// k is cut into equal parts of at most kDepth.
-HWY_INLINE size_t depth_of_a_part(size_t k) {
-  const size_t parts = (k + kDepth - 1) / kDepth;
+/// k is cut into equal parts of at most `most`.
+HWY_INLINE size_t depth_of_a_part(size_t k, size_t most) {
+  const size_t parts = (k + most - 1) / most;
   return (k + parts - 1) / parts;
 }
 
-void multiply_packed(const PackedProduct& product, float* strips) {
-  const size_t most = depth_of_a_part(product.k);
-  Fetcher nothing;
+void multiply_packed(const PackedProduct& product) {
+  const size_t most = depth_of_a_part(product.k, kDepth);
   for (size_t p = 0; p < product.k; p += most) {
     const size_t depth = std::min(most, product.k - p);
-    pack_rows(product.m, depth, product.a + p, product.a_stride, strips);
-    const auto run = product.accumulate || p > 0 ? panel<Begin::c>
-                     : product.bias != nullptr   ? panel<Begin::bias>
-                                                 : panel<Begin::zero>;
+    const auto run = product.accumulate || p > 0 ? panel_of_rows<Begin::c>
+                     : product.bias != nullptr   ? panel_of_rows<Begin::bias>
+                                                 : panel_of_rows<Begin::zero>;
     for (size_t column = 0; column < product.n; column += width()) {
       const float* b = product.b + column * product.k + p * width();
-      const bool is_last = column + width() >= product.n;
-      const float* next = is_last ? product.b + (p + depth) * width() : b + product.k * width();
-      const size_t next_depth = is_last ? std::min(most, product.k - p - depth) : depth;
-      Fetcher next_b(next, next_depth, width(), width(), strips_of(product.m));
       const float* bias = product.bias == nullptr ? nullptr : product.bias + column;
-      run(product.m, std::min(width(), product.n - column), depth, strips, b, bias,
-          product.c + column, product.c_stride, next_b, nothing);
+      run({product.m, std::min(width(), product.n - column), depth, product.c + column,
+           product.c_stride},
+          product.a + p, product.a_stride, b, bias);
     }
   }
 }
 
 void multiply_gradient(const GradientProduct& product, float* strips) {
-  float* packed = strips + (product.rows / kStrip + 1) * strip_size(kDepth);
-  const size_t most = depth_of_a_part(product.tokens);
+  float* packed = strips + (product.rows / kStrip + 1) * strip_size(kGradientDepth);
+  const size_t most = depth_of_a_part(product.tokens, kGradientDepth);
   const size_t end = product.first_panel + product.panels;
   const size_t tiles = strips_of(product.rows);
   for (size_t p = 0; p < product.tokens; p += most) {
@@ -271,7 +318,8 @@ void multiply_gradient(const GradientProduct& product, float* strips) {
     const size_t depth_left = std::min(most, product.tokens - p - depth);
     Fetcher next_a(a + depth * product.a_stride, depth_left, product.rows, product.a_stride,
                    tiles * product.panels);
-    const auto run = product.accumulate || p > 0 ? panel<Begin::c> : panel<Begin::zero>;
+    const auto run =
+        product.accumulate || p > 0 ? panel_of_strips<Begin::c> : panel_of_strips<Begin::zero>;
     for (size_t group = product.first_panel; group < end; group += kGroup) {
       const size_t panels = std::min(kGroup, end - group);
       const size_t column = group * width();
@@ -287,16 +335,16 @@ void multiply_gradient(const GradientProduct& product, float* strips) {
       for (size_t index = 0; index < panels; ++index) {
         float* c =
             product.db + (column + index * width()) * product.k + product.first_row * width();
-        run(product.rows, width(), depth, strips, packed + index * width() * depth,
-            /*bias=*/nullptr, c, width(), next_b, next_a);
+        run({product.rows, width(), depth, c, width()}, strips, packed + index * width() * depth,
+            next_b, next_a);
       }
     }
   }
 }
 
 /// Strips of A and one group of panels of B, see multiply_gradient.
-size_t product_scratch(size_t rows) {
-  return (rows / kStrip + 1) * strip_size(kDepth) + kGroup * width() * kDepth;
+size_t gradient_scratch(size_t rows) {
+  return (rows / kStrip + 1) * strip_size(kGradientDepth) + kGroup * width() * kGradientDepth;
 }
 
 size_t panel_width() { return width(); }
@@ -311,7 +359,7 @@ namespace bertrand::cpu {
 
 HWY_EXPORT(multiply_packed);
 HWY_EXPORT(multiply_gradient);
-HWY_EXPORT(product_scratch);
+HWY_EXPORT(gradient_scratch);
 HWY_EXPORT(panel_width);
 HWY_EXPORT(strip_height);
 
@@ -361,11 +409,9 @@ void transpose_panels(size_t k, size_t n, size_t width, const float* panels, siz
   }
 }
 
-size_t product_scratch(size_t rows) { return HWY_DYNAMIC_DISPATCH(product_scratch)(rows); }
+size_t gradient_scratch(size_t rows) { return HWY_DYNAMIC_DISPATCH(gradient_scratch)(rows); }
 
-void multiply(const PackedProduct& product, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(multiply_packed)(product, scratch);
-}
+void multiply(const PackedProduct& product) { HWY_DYNAMIC_DISPATCH(multiply_packed)(product); }
 
 void multiply(const GradientProduct& product, float* scratch) {
   HWY_DYNAMIC_DISPATCH(multiply_gradient)(product, scratch);

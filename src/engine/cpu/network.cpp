@@ -83,7 +83,7 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
   logits_.start.resize(tokens_);
   logits_.end.resize(tokens_);
   for (WorkerScratch& scratch : scratch_) {
-    scratch.product.reserve(product_scratch(kMostBlockRows));
+    scratch.product.reserve(gradient_scratch(kMostBlockRows));
     scratch.mask.reserve((hidden() + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup);
   }
 
@@ -110,7 +110,7 @@ void Network::reserve_layer(Layer& layer) const {
   layer.log_sum_exp.reserve(heads() * tokens_);
   layer.context.reserve(tokens_, hidden(), bf16_);
   layer.attended.reserve(tokens_, hidden(), bf16_);
-  layer.activated.reserve(tokens_, wide(), bf16_);
+  layer.activated.reserve(training_ ? tokens_ : pool_.size() * block_rows_, wide(), bf16_);
   if (training_) {
     layer.intermediate.reserve(tokens_, wide());
     layer.attention_normalized.reserve(tokens_, hidden());
@@ -174,8 +174,7 @@ void Network::linear(const Block& block, Operand& in, const Weight& weight, floa
   } else {
     multiply(PackedProduct{block.rows(), weight.n, weight.k, in.f32.row(block.begin),
                            in.f32.stride(), parameters_ + weight.offset, parameters_ + weight.bias,
-                           out, out_stride, /*accumulate=*/false},
-             scratch_[block.worker].product.data());
+                           out, out_stride, /*accumulate=*/false});
   }
 }
 
@@ -193,8 +192,7 @@ void Network::linear_backward(const Block& block, Operand& dout, size_t column,
   } else {
     multiply(PackedProduct{block.rows(), weight.k, weight.n, dout.f32.row(block.begin) + column,
                            dout.f32.stride(), transposed_.data() + weight.transposed,
-                           /*bias=*/nullptr, din, din_stride, accumulate},
-             scratch_[block.worker].product.data());
+                           /*bias=*/nullptr, din, din_stride, accumulate});
   }
 }
 

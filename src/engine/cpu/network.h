@@ -60,7 +60,7 @@ class Network {
     Aligned<float> attention_rstd;     ///< [T]
     Operand attended;                  ///< [T, H], LayerNorm(input + attention)
     Rows<float> intermediate;          ///< [T, I], before GELU
-    Operand activated;                 ///< [T, I], after it
+    Operand activated;                 ///< [T, I], after it; see wide_rows
     Rows<float> normalized;            ///< [T, H]
     Aligned<float> rstd;               ///< [T]
     Operand output;                    ///< [T, H]
@@ -127,6 +127,12 @@ class Network {
   void transpose_weights(std::span<const Weight> weights);
   const float* mask(const DropoutKey& key, size_t row, unsigned worker);
   Layer& layer(size_t index) { return layers_[training_ ? index : 0]; }
+  /// The rows of `activated` that belong to a block. Without training each worker uses the same ones
+  /// again, which stay in its cache.
+  Block wide_rows(const Block& block) const {
+    const size_t begin = training_ ? block.begin : block.worker * block_rows_;
+    return {block.index, begin, begin + block.rows(), block.worker};
+  }
   Operand& input(size_t index) {
     return training_ && index > 0 ? layers_[index - 1].output : embedded_;
   }

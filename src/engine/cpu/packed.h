@@ -5,7 +5,7 @@
 namespace bertrand::cpu {
 
 /// Matrix products on the calling thread over packed operands. B [k, n] lies in panels: as many
-/// columns as two vectors hold, one row after the other, so that the inner loop reads it straight
+/// columns as two or four vectors hold, one row after the other, so that the inner loop reads it straight
 /// on; the last panel is filled up with zeros. Weights stay in panels for their whole life, so they
 /// are never packed again. Goto, van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
 /// ACM TOMS 34(3), 2008.
@@ -65,11 +65,12 @@ struct GradientProduct {
   bool accumulate;
 };
 
-/// Floats of scratch that products of up to `rows` rows need.
-size_t product_scratch(size_t rows);
+void multiply(const PackedProduct& product);
+
+/// Floats of scratch that a GradientProduct of up to `rows` rows needs.
+size_t gradient_scratch(size_t rows);
 
 /// `scratch` lies on a cache line.
-void multiply(const PackedProduct& product, float* scratch);
 void multiply(const GradientProduct& product, float* scratch);
 
 }  // namespace bertrand::cpu

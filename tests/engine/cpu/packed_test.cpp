@@ -32,29 +32,21 @@ struct Weights {
   cpu::Aligned<float> panels;
 };
 
-cpu::Aligned<float> scratch_for(size_t rows) {
-  cpu::Aligned<float> scratch;
-  scratch.reserve(cpu::product_scratch(rows));
-  return scratch;
-}
-
 TEST_P(Packed, ProductsOfAllShapes) {
-  for (const size_t m : {1U, 5U, 12U, 29U, 192U}) {
+  for (const size_t m : {1U, 5U, 12U, 29U, 95U}) {
     for (const size_t n : {1U, 16U, 33U, 96U}) {
-      for (const size_t k : {1U, 7U, 256U, 300U}) {
+      for (const size_t k : {1U, 7U, 384U, 800U}) {
         const size_t a_stride = k + 3;
         const size_t c_stride = n + 5;
         const Weights weights(n, k);
         const auto a = random_floats(m * a_stride, 2);
         const auto bias = random_floats(n, 3);
-        auto scratch = scratch_for(m);
         for (const int begin : {0, 1, 2}) {  // zero, bias, add
           auto c = random_floats(m * c_stride, 4);
           const auto before = c;
           cpu::multiply(cpu::PackedProduct{m, n, k, a.data(), a_stride, weights.panels.data(),
                                            begin == 1 ? bias.data() : nullptr, c.data(), c_stride,
-                                           /*accumulate=*/begin == 2},
-                        scratch.data());
+                                           /*accumulate=*/begin == 2});
           for (size_t i = 0; i < m; ++i) {
             for (size_t j = 0; j < c_stride; ++j) {
               if (j >= n) {
@@ -84,14 +76,12 @@ TEST_P(Packed, RowsDoNotDependOnEachOther) {
   constexpr size_t kSize = 300;
   const Weights weights(kSize, kSize);
   const auto a = random_floats(kRows * kSize, 2);
-  auto scratch = scratch_for(kRows);
   std::vector<float> together(kRows * kSize);
   std::vector<float> alone(kRows * kSize);
   const auto multiply = [&](size_t row, size_t rows, std::vector<float>& c) {
     cpu::multiply(
         cpu::PackedProduct{rows, kSize, kSize, a.data() + row * kSize, kSize, weights.panels.data(),
-                           /*bias=*/nullptr, c.data() + row * kSize, kSize, /*accumulate=*/false},
-        scratch.data());
+                           /*bias=*/nullptr, c.data() + row * kSize, kSize, /*accumulate=*/false});
   };
   multiply(0, kRows, together);
   for (size_t row = 0; row < kRows; ++row) {
@@ -108,7 +98,8 @@ TEST_P(Packed, WeightGradientsOfAllShapes) {
         const auto a = random_floats(tokens * k, 1);
         const auto dc = random_floats(tokens * n, 2);
         const size_t size = cpu::panels_size(k, n, width);
-        auto scratch = scratch_for(192);
+        cpu::Aligned<float> scratch;
+        scratch.reserve(cpu::gradient_scratch(192));
         for (const bool accumulate : {false, true}) {
           const std::vector<float> before = random_floats(n * k, 3);
           cpu::Aligned<float> panels;
