@@ -127,8 +127,8 @@ class Network {
   void transpose_weights(std::span<const Weight> weights);
   const float* mask(const DropoutKey& key, size_t row, unsigned worker);
   Layer& layer(size_t index) { return layers_[training_ ? index : 0]; }
-  /// The rows of `activated` that belong to a block. Without training each worker uses the same ones
-  /// again, which stay in its cache.
+  /// The rows of `activated` that belong to a block. Without training each worker uses the same
+  /// ones again, which stay in its cache.
   Block wide_rows(const Block& block) const {
     const size_t begin = training_ ? block.begin : block.worker * block_rows_;
     return {block.index, begin, begin + block.rows(), block.worker};

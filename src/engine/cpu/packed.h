@@ -5,10 +5,10 @@
 namespace bertrand::cpu {
 
 /// Matrix products on the calling thread over packed operands. B [k, n] lies in panels: as many
-/// columns as two or four vectors hold, one row after the other, so that the inner loop reads it straight
-/// on; the last panel is filled up with zeros. Weights stay in panels for their whole life, so they
-/// are never packed again. Goto, van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
-/// ACM TOMS 34(3), 2008.
+/// columns as two or four vectors hold, one row after the other, so that the inner loop reads it
+/// straight on; the last panel is filled up with zeros. Weights stay in panels for their whole
+/// life, so they are never packed again. Goto, van de Geijn, "Anatomy of High-Performance Matrix
+/// Multiplication", ACM TOMS 34(3), 2008.
 ///
 /// Each element of C is summed over k in one order, whatever rows and columns are computed with it:
 /// the result of a row does not depend on the rows it is batched with.
