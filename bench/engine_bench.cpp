@@ -29,7 +29,7 @@ void run(benchmark::State& state, const BertConfig& config, measure::Work work,
 
 void add(const std::string& model, const BertConfig& config) {
   for (const measure::Work work : measure::all_work()) {
-    for (const Precision precision : measure::precisions()) {
+    for (const Precision precision : measure::precisions(work)) {
       const std::string name =
           std::string(measure::name_of(work)) + "/" + model + "/" + name_of(precision);
       benchmark::RegisterBenchmark(

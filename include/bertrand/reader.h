@@ -13,8 +13,9 @@ namespace bertrand {
 
 /// How a Reader computes and what it takes for an answer. The values given are those of SQuAD.
 struct ReaderOptions {
-  unsigned threads = 0;  ///< 0: all this process may use
-  bool bf16 = false;     ///< matrix products in bfloat16; needs a processor with it
+  unsigned threads = 0;            ///< 0: all this process may use
+  std::string precision = "fp32";  ///< of matrix products: fp32, int8, or, on processors that
+                                   ///< have it, bf16
   std::optional<bool> lower_case = std::nullopt;  ///< instead of what the model's folder says
 
   uint32_t max_seq_length = 0;     ///< tokens of question and text read at once, at most; 0: 384,

@@ -15,6 +15,7 @@ namespace bertrand {
 namespace {
 
 constexpr std::string_view kHead = "qa_outputs.";
+constexpr std::string_view kScale = "_scale";
 
 /// The layer that pre-training puts on top of [CLS]; kept beside the model, not part of it. In the
 /// order in which write_model_folder writes them.
@@ -45,6 +46,9 @@ class Matching {
     for (const ParameterInfo& info : pooler_parameters(config_)) {
       take(info, result_.pooler);
     }
+    for (const auto& [name, index] : scales_) {
+      result_.unknown.push_back(checkpoint_.tensors()[index].name);
+    }
     for (auto& [name, weight] : left_) {
       if (weight.place == Place::head) {
         cut_rows(weight.weight);
@@ -73,6 +77,9 @@ class Matching {
     const auto& tensors = checkpoint_.tensors();
     for (size_t i = 0; i < tensors.size(); ++i) {
       const auto name = model_name(tensors[i].name);
+      if (!name && take_scale(i)) {
+        continue;
+      }
       if (!name) {
         result_.unknown.push_back(tensors[i].name);
       } else if (name->place == Place::buffer) {
@@ -83,6 +90,33 @@ class Matching {
     }
     const auto first = left_.lower_bound(kHead);
     result_.has_span_head = first != left_.end() && first->first.starts_with(kHead);
+  }
+
+  bool take_scale(size_t index) {
+    std::string_view name = checkpoint_.tensors()[index].name;
+    if (!name.ends_with(kScale)) {
+      return false;
+    }
+    name.remove_suffix(kScale.size());
+    const auto of = model_name(name);
+    return of && of->place != Place::buffer && scales_.emplace(of->name, index).second;
+  }
+
+  /// 8-bit weights have a factor for each row beside them.
+  void add_scale(Weight& weight) {
+    const auto scale = scales_.find(weight.info.name);
+    if (scale == scales_.end()) {
+      complain(weight,
+               "holds I8 and has no " + weight.info.name + std::string(kScale) + " beside it");
+      return;
+    }
+    const TensorInfo& info = checkpoint_.tensors()[scale->second];
+    if (info.type != DataType::f32 || info.shape != std::vector{weight.info.shape.front()}) {
+      result_.faults.push_back(printable(info.name) + " should hold F32 and have the shape " +
+                               shape_text(std::vector{weight.info.shape.front()}));
+    }
+    weight.scale = scale->second;
+    scales_.erase(scale);
   }
 
   void add(size_t index, const ModelName& name) {
@@ -110,7 +144,9 @@ class Matching {
       complain(weight, "has the shape " + shape_text(weight.info.shape) + " and should have " +
                            shape_text(info.shape));
     }
-    if (!is_floating_point(weight.info.type)) {
+    if (weight.info.type == DataType::i8 && weight.info.shape.size() == 2) {
+      add_scale(weight);
+    } else if (!is_floating_point(weight.info.type)) {
       complain(weight, "holds " + std::string(name_of(weight.info.type)) +
                            " and should hold F32, F16 or BF16");
     }
@@ -136,6 +172,7 @@ class Matching {
   const BertConfig& config_;
   BertWeights result_;
   std::map<std::string, Found, std::less<>> left_;  // by the name in the model
+  std::map<std::string, size_t> scales_;            // by that of their weight
 };
 
 template <typename Number>

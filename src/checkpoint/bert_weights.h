@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct Weight {
   size_t source = 0;  ///< place among the checkpoint's tensors
   bool transposed = false;
   std::vector<int64_t> stored;  ///< the shape in the checkpoint
+  /// Of 8-bit weights: place of the tensor "<name>_scale", a factor for each row.
+  std::optional<size_t> scale = std::nullopt;
 };
 
 /// The tensors of a checkpoint, matched with the model that a config describes.

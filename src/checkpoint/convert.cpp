@@ -98,6 +98,14 @@ class Conversion {
   void choose_weights() {
     BertWeights found = match_weights(*checkpoint_, config_);
     refuse_faults(found);
+    for (const Weight& weight : found.parameters) {
+      if (weight.scale) {
+        throw Error(ErrorCode::bad_input,
+                    options_.in.string() +
+                        ": holds 8-bit weights, for which other formats have no place; convert the "
+                        "model that they were made from.");
+      }
+    }
     for (const std::string& note : found.notes) report_.notes.push_back(note + ".");
     keep(found.parameters, true, "");
     const bool onnx = options_.format == WeightFormat::onnx;

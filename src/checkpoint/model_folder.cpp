@@ -129,7 +129,26 @@ ModelFolder ModelFolder::open(const std::filesystem::path& path) {
 
 namespace {
 
+/// Each row of 8-bit weights times its factor.
+void read_int8(const Checkpoint& checkpoint, const Weight& weight, std::span<float> values) {
+  std::vector<std::byte> buffer;
+  std::vector<std::byte> scale_buffer;
+  const auto bytes = read_weight(checkpoint, weight, buffer);
+  const TensorInfo& scale_info = checkpoint.tensors()[*weight.scale];
+  std::vector<float> scales(static_cast<size_t>(scale_info.size()));
+  to_f32({scale_info.name, scale_info.type, scale_info.shape,
+          checkpoint.read(*weight.scale, scale_buffer)},
+         scales);
+  const auto columns = static_cast<size_t>(weight.info.shape[1]);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(static_cast<int8_t>(bytes[i])) * scales[i / columns];
+  }
+}
+
 void read_f32(const Checkpoint& checkpoint, const Weight& weight, std::span<float> values) {
+  if (weight.scale) {
+    return read_int8(checkpoint, weight, values);
+  }
   std::vector<std::byte> buffer;
   const TensorInfo& info = weight.info;
   to_f32({info.name, info.type, info.shape, read_weight(checkpoint, weight, buffer)}, values);

@@ -72,7 +72,9 @@ struct ModelFolderContents {
   BertConfig config;
   std::filesystem::path vocabulary;  ///< copied as vocab.txt
   bool lower_case = true;
-  DataType type = DataType::f32;  ///< of the weights in the file: f32, f16 or bf16
+  /// Of the weights in the file: f32, f16 or bf16; or i8: matrices of more than two rows as
+  /// 8-bit numbers with a factor for each row in "<name>_scale", everything else f32.
+  DataType type = DataType::f32;
   std::vector<ParameterInfo> parameters;
   /// Calls the writer with every parameter in order (Engine::store_parameters fits).
   std::function<void(const ParameterWriter&)> store_parameters;

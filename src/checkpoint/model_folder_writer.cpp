@@ -1,4 +1,8 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -41,16 +45,56 @@ void copy_vocabulary(const std::filesystem::path& from, const std::filesystem::p
   }
 }
 
+/// Whether a parameter is written as 8-bit numbers.
+bool becomes_int8(const ModelFolderContents& contents, const ParameterInfo& info) {
+  constexpr int64_t kFewRows = 2;  // segments, and the span head
+  return contents.type == DataType::i8 && info.shape.size() == 2 && info.shape[0] > kFewRows;
+}
+
+/// Rows to whole numbers from -127 to 127 times a factor of the row's own.
+void write_int8(const ParameterInfo& info, std::span<const float> values, SafetensorsWriter& writer,
+                const std::string& where) {
+  constexpr float kMost = 127;
+  const auto columns = static_cast<size_t>(info.shape[1]);
+  std::vector<std::byte> bytes(values.size());
+  std::vector<float> scales(static_cast<size_t>(info.shape[0]));
+  for (size_t row = 0; row < scales.size(); ++row) {
+    const auto of_row = values.subspan(row * columns, columns);
+    float most = 0;
+    for (const float value : of_row) {
+      if (!std::isfinite(value)) {
+        throw Error(
+            ErrorCode::bad_input,
+            where + ": " + info.name + " holds NaN or infinity, which 8-bit numbers cannot.");
+      }
+      most = std::max(most, std::fabs(value));
+    }
+    scales[row] = most / kMost;
+    const float inverse = most > 0 ? kMost / most : 0;
+    for (size_t i = 0; i < columns; ++i) {
+      bytes[row * columns + i] =
+          static_cast<std::byte>(static_cast<int8_t>(std::lround(of_row[i] * inverse)));
+    }
+  }
+  writer.write_bytes(bytes);
+  writer.write(scales);
+}
+
 void write_weights(const std::filesystem::path& path, const ModelFolderContents& contents) {
   std::vector<TensorInfo> tensors;
+  const DataType usual = contents.type == DataType::i8 ? DataType::f32 : contents.type;
   for (const ParameterInfo& info : contents.parameters) {
-    tensors.push_back({info.name, contents.type, info.shape});
+    if (becomes_int8(contents, info)) {
+      tensors.push_back({info.name, DataType::i8, info.shape});
+      tensors.push_back({info.name + "_scale", DataType::f32, {info.shape[0]}});
+    } else {
+      tensors.push_back({info.name, usual, info.shape});
+    }
   }
   const int64_t hidden = contents.config.hidden_size;
   for (const auto& [name, values] : contents.pooler) {
     const bool is_bias = static_cast<int64_t>(values.size()) == hidden;
-    tensors.push_back(
-        {name, contents.type, is_bias ? std::vector{hidden} : std::vector{hidden, hidden}});
+    tensors.push_back({name, usual, is_bias ? std::vector{hidden} : std::vector{hidden, hidden}});
   }
   SafetensorsWriter writer(path, std::move(tensors));
   size_t stored = 0;
@@ -59,7 +103,11 @@ void write_weights(const std::filesystem::path& path, const ModelFolderContents&
       throw Error(ErrorCode::runtime, path.string() + ": " + info.name + " is out of order.");
     }
     ++stored;
-    writer.write(values);
+    if (becomes_int8(contents, info)) {
+      write_int8(info, values, writer, path.string());
+    } else {
+      writer.write(values);
+    }
   });
   for (const auto& [name, values] : contents.pooler) {
     writer.write(values);

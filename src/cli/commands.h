@@ -14,6 +14,7 @@ void add_evaluate(CLI::App& app);
 void add_ask(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_quantize(CLI::App& app);
 void add_inspect(CLI::App& app);
 
 }  // namespace bertrand::cli

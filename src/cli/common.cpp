@@ -61,8 +61,8 @@ void add_precision_flag(CLI::App& command, Precision& precision) {
           "--precision",
           [&precision](const std::string& name) { precision = parse_precision(name); },
           "What matrix products are computed in [fp32]")
-      ->check(CLI::IsMember({"fp32", "bf16"}))
-      ->type_name("fp32|bf16");
+      ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
+      ->type_name("fp32|bf16|int8");
 }
 
 void add_window_flags(CLI::App& command, WindowOptions& options) {

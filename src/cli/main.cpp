@@ -47,6 +47,7 @@ int run(int argc, char** argv) {
   cli::add_ask(app);
   cli::add_bench(app);
   cli::add_convert(app);
+  cli::add_quantize(app);
   cli::add_inspect(app);
   return parse(app, argc, argv);
 }

@@ -4,15 +4,25 @@
 
 namespace bertrand {
 
-const char* name_of(Precision precision) { return precision == Precision::bf16 ? "bf16" : "fp32"; }
+const char* name_of(Precision precision) {
+  switch (precision) {
+    case Precision::bf16:
+      return "bf16";
+    case Precision::int8:
+      return "int8";
+    default:
+      return "fp32";
+  }
+}
 
 Precision parse_precision(const std::string& name) {
-  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+  for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::int8}) {
     if (name == name_of(precision)) {
       return precision;
     }
   }
-  throw Error(ErrorCode::usage, "Precision \"" + name + "\" is not known; give fp32 or bf16.");
+  throw Error(ErrorCode::usage,
+              "Precision \"" + name + "\" is not known; give fp32, bf16 or int8.");
 }
 
 }  // namespace bertrand

@@ -11,10 +11,11 @@
 
 namespace bertrand {
 
-/// What the matrix products are computed in; sums, weights and everything else stay f32.
-enum class Precision { fp32, bf16 };
+/// What the matrix products are computed in; sums, weights and everything else stay f32. int8 only
+/// computes answers; it does not train.
+enum class Precision { fp32, bf16, int8 };
 
-/// "fp32", "bf16".
+/// "fp32", "bf16", "int8".
 const char* name_of(Precision precision);
 
 /// The other way; throws Error (usage) naming what is allowed.

@@ -84,10 +84,13 @@ double useful_work(const BertConfig& config, const Lengths& lengths) {
   return 1e-9 * (2 * weights * lengths.tokens + 4 * layers * hidden * lengths.squares);
 }
 
-std::vector<Precision> precisions() {
+std::vector<Precision> precisions(Work work) {
   std::vector<Precision> all = {Precision::fp32};
   if (cpu_multiplies_bf16()) {
     all.push_back(Precision::bf16);
+  }
+  if (work != Work::training && work != Work::training_4) {
+    all.push_back(Precision::int8);
   }
   return all;
 }

@@ -17,7 +17,7 @@ constexpr uint32_t kUsualLength = 384;
 Model load(const std::filesystem::path& path, const ReaderOptions& options) {
   ModelOptions model;
   model.threads = options.threads != 0 ? options.threads : available_threads();
-  model.precision = options.bf16 ? Precision::bf16 : Precision::fp32;
+  model.precision = parse_precision(options.precision);
   model.lower_case = options.lower_case;
   return Model::load(path, model);
 }

@@ -21,6 +21,7 @@ struct Case {
   std::vector<const char*> tokens;  // of "bd Bd"
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest looks for this name
 void PrintTo(const Case& variant, std::ostream* out) { *out << variant.name; }
 
 class PeerTest : public ::testing::TestWithParam<Case> {};

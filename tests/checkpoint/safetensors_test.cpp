@@ -29,7 +29,7 @@ SafetensorsFile::Contents parse(const std::string& file) {
 }
 
 std::string refusal(const std::string& file) {
-  const std::string text = test::error_of(3, [&] { parse(file); });
+  std::string text = test::error_of(3, [&] { parse(file); });
   EXPECT_THAT(text, StartsWith("x.safetensors: "));
   return text;
 }

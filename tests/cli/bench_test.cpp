@@ -13,7 +13,7 @@ namespace {
 
 using testing::HasSubstr;
 
-const char* const kQuick = "bench --quick --model minilm --threads 1 ";
+constexpr const char* kQuick = "bench --quick --model minilm --threads 1 ";
 
 TEST(BenchCommand, PrintsOneJsonObjectWithARowAWork) {
   const Program program;

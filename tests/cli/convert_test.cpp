@@ -15,25 +15,25 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-const std::string kModel = (test::source_folder() / "models/minilm-l6-squad").string();
-const std::string kTiny = "data/checkpoints/tf1-bert-tiny";
+const std::string minilm = (test::source_folder() / "models/minilm-l6-squad").string();
+const std::string bert_tiny = "data/checkpoints/tf1-bert-tiny";
 
 TEST(Convert, WritesFoldersThatAnswer) {
   const test::Program program;
-  const auto outcome = program.run("convert " + kModel + " new --to pytorch");
+  const auto outcome = program.run("convert " + minilm + " new --to pytorch");
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("new: 103 tensors"));
   EXPECT_THAT(outcome.out, HasSubstr("(safetensors)"));
   const std::string ask = " -q 'Who wrote it?' -c 'The letter was written by the gardener.'";
-  const auto before = program.run("--quiet ask --model " + kModel + ask);
+  const auto before = program.run("--quiet ask --model " + minilm + ask);
   const auto after = program.run("--quiet ask --model new" + ask);
   EXPECT_EQ(after.status, 0) << after.err;
   EXPECT_EQ(after.out, before.out);
 }
 
 TEST(Convert, TakesTheFlagsOfTheReference) {
-  BERTRAND_NEEDS_SHARED(kTiny);
-  const std::string tiny = (test::shared_folder() / kTiny).string();
+  BERTRAND_NEEDS_SHARED(bert_tiny);
+  const std::string tiny = (test::shared_folder() / bert_tiny).string();
   const test::Program program;
   const auto outcome =
       program.run("convert --tf_checkpoint_path " + tiny + "/bert_model.ckpt --bert_config_file " +
@@ -52,7 +52,7 @@ TEST(Convert, RefusesWrongUsage) {
   EXPECT_EQ(program.run("convert a").status, 2);
   EXPECT_EQ(program.run("convert a b --to tensorflow").status, 2);
   EXPECT_EQ(program.run("convert a b --tf_checkpoint_path c --pytorch_dump_path d").status, 2);
-  EXPECT_EQ(program.run("convert " + kModel + " x.onnx --to pytorch").status, 2);
+  EXPECT_EQ(program.run("convert " + minilm + " x.onnx --to pytorch").status, 2);
   const auto absent = program.run("convert absent b");
   EXPECT_EQ(absent.status, 1);
   EXPECT_THAT(absent.err, HasSubstr("absent: there is no such checkpoint"));
@@ -61,18 +61,18 @@ TEST(Convert, RefusesWrongUsage) {
 
 TEST(Inspect, SaysWhatIsThereAndFailsWhereSomethingIsWrong) {
   const test::Program program;
-  const auto good = program.run("inspect " + kModel);
+  const auto good = program.run("inspect " + minilm);
   EXPECT_EQ(good.status, 0) << good.err;
   EXPECT_THAT(good.out, HasSubstr("6 layers, hidden 384, 12 heads"));
   EXPECT_THAT(good.out, HasSubstr("qa_outputs.weight"));
   EXPECT_THAT(good.out, Not(HasSubstr("Problems")));
   std::filesystem::create_directory(program.path("broken"));
-  std::filesystem::copy(kModel + "/model.safetensors", program.path("broken"));
+  std::filesystem::copy(minilm + "/model.safetensors", program.path("broken"));
   const auto bad = program.run("inspect broken");
   EXPECT_EQ(bad.status, 3);
   EXPECT_THAT(bad.out, HasSubstr("holds no vocab.txt"));
   EXPECT_THAT(bad.err, HasSubstr("has 2 problems"));
-  const auto full = program.run("inspect " + kModel + " >/dev/full");
+  const auto full = program.run("inspect " + minilm + " >/dev/full");
   EXPECT_EQ(full.status, 1);
 }
 

@@ -41,7 +41,7 @@ TEST(Help, ShowsDefaultsAndWhatIsRequired) {
   const std::string help = program.run("predict --help").out;
   EXPECT_THAT(help, HasSubstr("--data FILE"));
   EXPECT_THAT(help, HasSubstr("(required)"));
-  EXPECT_THAT(help, HasSubstr("--precision fp32|bf16"));
+  EXPECT_THAT(help, HasSubstr("--precision fp32|bf16|int8"));
   EXPECT_THAT(help, HasSubstr("[384]"));
 }
 

@@ -119,7 +119,7 @@ TEST(Measure, GivesFiguresThatFitEachOther) {
   BertConfig small = mini_lm();
   small.num_hidden_layers = 1;
   for (const Work work : all_work()) {
-    for (const Precision precision : precisions()) {
+    for (const Precision precision : precisions(work)) {
       const Result result = measure(small, work, {2, precision, /*quick=*/true});
       EXPECT_GT(result.seconds, 0);
       EXPECT_GT(result.windows_per_second, 0);

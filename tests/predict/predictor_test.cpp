@@ -96,6 +96,7 @@ class PredictorTest : public testing::Test {
 
 std::vector<std::string> texts(const std::vector<Prediction>& predictions) {
   std::vector<std::string> texts;
+  texts.reserve(predictions.size());
   for (const Prediction& prediction : predictions) texts.push_back(prediction.text);
   return texts;
 }

@@ -23,15 +23,15 @@ class ReaderTest : public testing::Test {
   test::TemporaryFolder folder_;
 };
 
-const Question kOwls = {"what owls hunt?", "At night the owls hunt mice and voles."};
+const Question about_owls = {"what owls hunt?", "At night the owls hunt mice and voles."};
 
 TEST_F(ReaderTest, FindsAnswersInTheContext) {
   Reader reader(model());
-  const std::vector<FoundAnswer> answers = reader.ask(kOwls, 5);
+  const std::vector<FoundAnswer> answers = reader.ask(about_owls, 5);
   ASSERT_EQ(answers.size(), 5u);
   double last = 1;
   for (const FoundAnswer& answer : answers) {
-    EXPECT_EQ(answer.text, kOwls.context.substr(answer.begin, answer.end - answer.begin));
+    EXPECT_EQ(answer.text, about_owls.context.substr(answer.begin, answer.end - answer.begin));
     EXPECT_GT(answer.score, 0);
     EXPECT_LE(answer.score, last);
     last = answer.score;
@@ -40,15 +40,15 @@ TEST_F(ReaderTest, FindsAnswersInTheContext) {
 
 TEST_F(ReaderTest, GivesOneAnswerUnlessAskedForMore) {
   Reader reader(model());
-  EXPECT_EQ(reader.ask(kOwls).size(), 1u);
-  EXPECT_EQ(reader.ask(kOwls, 0).size(), 1u);
-  EXPECT_GT(reader.ask(kOwls, 30).size(), 20u);  // more than n_best are kept where asked for
+  EXPECT_EQ(reader.ask(about_owls).size(), 1u);
+  EXPECT_EQ(reader.ask(about_owls, 0).size(), 1u);
+  EXPECT_GT(reader.ask(about_owls, 30).size(), 20u);  // more than n_best are kept where asked for
 }
 
 TEST_F(ReaderTest, AnswersManyQuestionsAsOneByOne) {
   Reader reader(model(), {.threads = 2});
-  std::vector<Question> questions = {kOwls, {"who ran off?", "The red fox ran off."}};
-  questions.push_back({"when?", kOwls.context});
+  std::vector<Question> questions = {about_owls, {"who ran off?", "The red fox ran off."}};
+  questions.push_back({"when?", about_owls.context});
   questions.push_back({"when?", ""});
   const auto answers = reader.ask(questions, 3);
   ASSERT_EQ(answers.size(), 4u);
@@ -77,9 +77,9 @@ TEST_F(ReaderTest, SaysNothingWhereThatIsAllowedAndLikelier) {
   ReaderOptions options;
   options.allow_no_answer = true;
   options.no_answer_threshold = -1000;
-  EXPECT_EQ(Reader(model(), options).ask(kOwls)[0].text, "");
+  EXPECT_EQ(Reader(model(), options).ask(about_owls)[0].text, "");
   options.no_answer_threshold = 1000;
-  const FoundAnswer answer = Reader(model(), options).ask(kOwls)[0];
+  const FoundAnswer answer = Reader(model(), options).ask(about_owls)[0];
   EXPECT_NE(answer.text, "");
   EXPECT_GT(answer.end, 0u);
 }
@@ -101,9 +101,9 @@ TEST_F(ReaderTest, ReadsNoMoreThanTheModelHasPositions) {
 
 TEST_F(ReaderTest, Moves) {
   Reader first(model());
-  const std::string expected = first.ask(kOwls)[0].text;
+  const std::string expected = first.ask(about_owls)[0].text;
   Reader second = std::move(first);
-  EXPECT_EQ(second.ask(kOwls)[0].text, expected);
+  EXPECT_EQ(second.ask(about_owls)[0].text, expected);
 }
 
 TEST_F(ReaderTest, RefusesWhatIsNoModel) {

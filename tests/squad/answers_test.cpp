@@ -82,7 +82,7 @@ class AnswersTest : public testing::Test {
   Dataset dataset_;
 };
 
-const std::string kContext = "The  Red\nFoxes ran.";
+const std::string foxes = "The  Red\nFoxes ran.";
 
 std::vector<std::string> texts(const Prediction& prediction) {
   std::vector<std::string> texts;
@@ -94,7 +94,7 @@ TEST_F(AnswersTest, GivesTheOriginalText) {
   MadeWindow made = red_foxes();
   made.start_of(1) = 3;
   made.end_of(3) = 2;
-  const Prediction prediction = answer(kContext, {made});
+  const Prediction prediction = answer(foxes, {made});
   EXPECT_EQ(prediction.text, "Red Foxes");
   const Candidate& best = prediction.n_best.front();
   EXPECT_EQ(best.start_logit, 3);
@@ -107,7 +107,7 @@ TEST_F(AnswersTest, LeavesOutPunctuationThatWasNotPredicted) {
   MadeWindow made = red_foxes();
   made.start_of(4) = 3;
   made.end_of(4) = 2;
-  EXPECT_EQ(answer(kContext, {made}).text, "ran");
+  EXPECT_EQ(answer(foxes, {made}).text, "ran");
 }
 
 TEST_F(AnswersTest, TakesWholeWordsWhereTheTokensDoNotAlign) {
@@ -144,7 +144,7 @@ TEST_F(AnswersTest, LeavesOutWhatIsNotInTheDocument) {
   made.start[0] = made.start[1] = made.end[2] = made.end[9] = 9;  // [CLS], question, both [SEP]
   made.start_of(2) = 3;
   made.end_of(3) = 2;
-  EXPECT_EQ(answer(kContext, {made}).text, "Foxes");
+  EXPECT_EQ(answer(foxes, {made}).text, "Foxes");
 }
 
 TEST_F(AnswersTest, LetsAllTokensTakeTheBestPlaces) {
@@ -154,7 +154,7 @@ TEST_F(AnswersTest, LetsAllTokensTakeTheBestPlaces) {
   made.start[0] = made.start[1] = 9;
   made.start_of(2) = 3;  // the third best start is not looked at
   made.end_of(3) = 2;
-  EXPECT_EQ(answer(kContext, {made}, options).text, "empty");
+  EXPECT_EQ(answer(foxes, {made}, options).text, "empty");
 }
 
 TEST_F(AnswersTest, AsksForMostContextOfTheStartAlone) {
@@ -163,7 +163,7 @@ TEST_F(AnswersTest, AsksForMostContextOfTheStartAlone) {
   made.start_of(2) = 3;
   made.end_of(3) = 2;
   made.max_context = {1, 0, 1, 0, 0, 0};
-  EXPECT_EQ(answer(kContext, {made}).text, "Foxes");
+  EXPECT_EQ(answer(foxes, {made}).text, "Foxes");
 }
 
 TEST_F(AnswersTest, EndsNotBeforeItBeginsNorAfterTheLongest) {
@@ -174,7 +174,7 @@ TEST_F(AnswersTest, EndsNotBeforeItBeginsNorAfterTheLongest) {
   made.end_of(2) = 4;
   AnswerOptions options;
   options.max_answer_tokens = 2;
-  const Prediction prediction = answer(kContext, {made}, options);
+  const Prediction prediction = answer(foxes, {made}, options);
   EXPECT_EQ(prediction.text, "Red Fox");
   EXPECT_EQ(prediction.n_best.front().end_logit, 4);
 }
@@ -233,9 +233,9 @@ TEST_F(AnswersTest, SaysNothingAboutNoWindow) {
 TEST_F(AnswersTest, RefusesScoresThatAreNoNumbers) {
   MadeWindow made = red_foxes();
   made.end_of(1) = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THROW(answer(kContext, {made}), Error);
+  EXPECT_THROW(answer(foxes, {made}), Error);
   made.end_of(1) = std::numeric_limits<float>::infinity();
-  EXPECT_THROW(answer(kContext, {made}), Error);
+  EXPECT_THROW(answer(foxes, {made}), Error);
 }
 
 TEST_F(AnswersTest, SaysNothingWhereThatScoresHigher) {
@@ -271,9 +271,9 @@ TEST_F(AnswersTest, SaysNothingWhereNothingElseIsLeft) {
   MadeWindow made = red_foxes();
   made.max_context.assign(made.max_context.size(), 0);
   AnswerOptions options;
-  EXPECT_EQ(answer(kContext, {made}, options).text, "empty");
+  EXPECT_EQ(answer(foxes, {made}, options).text, "empty");
   options.allow_no_answer = true;
-  const Prediction prediction = answer(kContext, {made}, options);
+  const Prediction prediction = answer(foxes, {made}, options);
   EXPECT_EQ(prediction.text, "");
   EXPECT_THAT(texts(prediction), testing::ElementsAre(""));
 }

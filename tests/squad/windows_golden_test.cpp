@@ -39,6 +39,7 @@ struct Golden {
   size_t windows;
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest looks for this name
 void PrintTo(const Golden& golden, std::ostream* out) {
   *out << golden.letters << ' ' << golden.set;
 }

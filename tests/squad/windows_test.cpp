@@ -236,11 +236,11 @@ TEST(Windows, SurviveTheMoveOfTheirSet) {
 
 /// A paragraph of `count` words of the small vocabulary and its like.
 std::string random_text(std::mt19937& random, size_t count) {
-  static const std::vector<std::string> kWords = {
+  static const std::vector<std::string> choices = {
       "the",  "fox",    "Jumps", "(1895-1943).",  "dog.",
       "over", "jumped", "who?",  "\u00e9t\u00e9", "\u200B"};
   std::string text;
-  for (size_t i = 0; i < count; ++i) text += kWords[random() % kWords.size()] + " ";
+  for (size_t i = 0; i < count; ++i) text += choices[random() % choices.size()] + " ";
   return text;
 }
 
@@ -275,6 +275,7 @@ std::vector<int32_t> ids_of(const Tokenizer& tokenizer, const std::string& text)
   std::vector<Token> tokens;
   tokenizer.tokenize(text, tokens);
   std::vector<int32_t> ids;
+  ids.reserve(tokens.size());
   for (const Token& token : tokens) ids.push_back(token.id);
   return ids;
 }

@@ -38,6 +38,7 @@ TEST(WordPieces, KeepAnyNumberOfWords) {
   const Tokenizer tokenizer = test::small_tokenizer();
   WordPieces pieces(tokenizer);
   std::vector<std::string> words;
+  words.reserve(100000);
   for (int i = 0; i < 100000; ++i) words.push_back((i % 2 == 0 ? "fox." : "?") + std::to_string(i));
   for (int round = 0; round < 2; ++round) {
     for (size_t i = 0; i < words.size(); ++i) {

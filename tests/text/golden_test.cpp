@@ -82,12 +82,12 @@ json read_json(const std::filesystem::path& path) { return json::parse(std::ifst
 
 // Assigned after the tables of Hugging Face's tokenizer: it takes them for word characters.
 bool newer_than_peer(const std::string& text) {
-  static const std::set<char32_t> kNewer = {0x061D, 0x09FD, 0x09FE, 0x0A76, 0x0AFA, 0x0AFB,
-                                            0x0AFC, 0x0AFD, 0x0AFF, 0x0B55, 0x0C3C, 0x0C77,
-                                            0x0C84, 0x0D00, 0x0D3B, 0x0D3C, 0x0D81};
+  static const std::set<char32_t> newer = {0x061D, 0x09FD, 0x09FE, 0x0A76, 0x0AFA, 0x0AFB,
+                                           0x0AFC, 0x0AFD, 0x0AFF, 0x0B55, 0x0C3C, 0x0C77,
+                                           0x0C84, 0x0D00, 0x0D3B, 0x0D3C, 0x0D81};
   for (size_t at = 0; at < text.size();) {
     const CodePoint next = decode_utf8(text, at);
-    if (kNewer.contains(next.value)) return true;
+    if (newer.contains(next.value)) return true;
     at += next.length;
   }
   return false;
@@ -110,6 +110,7 @@ TEST(Golden, QuestionsOfSquad) {
       tokens.clear();
       tokenizer.tokenize(text, tokens);
       std::vector<int32_t> found;
+      found.reserve(tokens.size());
       for (const Token& token : tokens) found.push_back(token.id);
       EXPECT_EQ(found, ids[i].get<std::vector<int32_t>>()) << text;
     }

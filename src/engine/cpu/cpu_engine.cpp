@@ -26,8 +26,9 @@ class CpuEngine final : public CpuEngineWithStates {
  public:
   CpuEngine(const BertConfig& config, const CpuOptions& options)
       : config_(config),
-        // The products of bf16 read plain rows: panels of one column.
-        layout_(config_, options.precision == Precision::bf16 ? 1 : cpu::panel_width()),
+        // Weights that are rounded are taken from plain rows: panels of one column.
+        layout_(config_, options.precision == Precision::fp32 ? cpu::panel_width() : 1),
+        trains_(options.precision != Precision::int8),
         pool_(options.threads),
         network_(config_, layout_, options.precision, pool_) {
     parameters_.reserve_zeroed(layout_.size);
@@ -101,6 +102,10 @@ class CpuEngine final : public CpuEngineWithStates {
  private:
   /// Gradients and moments are three times the weights: inference does without.
   void need_optimizer() {
+    if (!trains_) {
+      throw Error(ErrorCode::usage,
+                  "int8 computes answers and does not train; give --precision fp32 or bf16.");
+    }
     if (!optimizer_) {
       gradients_.reserve_zeroed(layout_.size);
       optimizer_.emplace(layout_, pool_);
@@ -148,6 +153,7 @@ class CpuEngine final : public CpuEngineWithStates {
 
   BertConfig config_;
   Layout layout_;
+  const bool trains_;
   ThreadPool pool_;
   Network network_;
   Aligned<float> parameters_;

@@ -45,6 +45,15 @@ class Placer {
 
 }  // namespace
 
+std::vector<const Weight*> LayerLayout::weights() const {
+  std::vector<const Weight*> all;
+  for (const Weight& weight : qkv) {
+    all.push_back(&weight);
+  }
+  all.insert(all.end(), {&output, &intermediate, &ffn});
+  return all;
+}
+
 Layout::Layout(const BertConfig& config, size_t width)
     : parameters(bert_parameters(config)), panel_width(width) {
   for (size_t index = 0; index < parameters.size(); ++index) {
@@ -83,6 +92,7 @@ Layout::Layout(const BertConfig& config, size_t width)
     next += kOfALayer;
     transposed_size = 0;
     const auto place_transposed = [&](Weight& weight) {
+      weight.number = weights_count++;
       weight.transposed = transposed_size;
       transposed_size += panels_size(weight.n, weight.k, width);
     };

@@ -13,6 +13,7 @@ namespace bertrand::cpu {
 struct Weight {
   size_t offset, bias;
   size_t n, k;
+  size_t number = 0;      ///< among all weights
   size_t transposed = 0;  ///< where its transposed panels begin among those of its layer
 };
 
@@ -24,6 +25,8 @@ struct LayerLayout {
   size_t attention_gamma, attention_beta;
   Weight intermediate, ffn;
   size_t gamma, beta;
+
+  std::vector<const Weight*> weights() const;
 };
 
 /// All parameters in one array of floats; gradients and moments are arrays of the same layout.
@@ -49,6 +52,7 @@ class Layout {
   std::vector<LayerLayout> layers;
   size_t head_weight = 0, head_bias = 0;
   size_t size = 0;
+  size_t weights_count = 0;
   size_t transposed_size = 0;  ///< of the weights of a layer, transposed
 };
 

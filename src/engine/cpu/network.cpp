@@ -51,6 +51,7 @@ Network::Network(const BertConfig& config, const Layout& layout, Precision preci
     : config_(config),
       layout_(layout),
       bf16_(precision == Precision::bf16),
+      int8_(precision == Precision::int8),
       pool_(pool),
       scratch_(pool.size()) {}
 
@@ -83,7 +84,12 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
   logits_.start.resize(tokens_);
   logits_.end.resize(tokens_);
   for (WorkerScratch& scratch : scratch_) {
-    scratch.product.reserve(gradient_scratch(kMostBlockRows));
+    if (training_) {
+      scratch.product.reserve(gradient_scratch(kMostBlockRows));
+    }
+    if (int8_) {
+      scratch.int8.reserve(block_rows_, std::max(hidden(), wide()));
+    }
     scratch.mask.reserve((hidden() + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup);
   }
 
@@ -100,7 +106,7 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
                        key(number, attention_output_site, &Dropout::hidden),
                        key(number, output_site, &Dropout::hidden)};
   }
-  if (bf16_ && !bf16_weights_fresh_) {
+  if (!rounded_weights_fresh_) {
     round_weights();
   }
 }
@@ -122,6 +128,38 @@ void Network::reserve_layer(Layer& layer) const {
 }
 
 void Network::round_weights() {
+  if (bf16_) {
+    round_weights_to_bf16();
+  }
+  if (int8_) {
+    round_weights_to_int8();
+  }
+  rounded_weights_fresh_ = true;
+}
+
+void Network::round_weights_to_int8() {
+  int8_weights_.resize(layout_.weights_count);
+  struct Panel {
+    const Weight* weight;
+    size_t index;
+  };
+  std::vector<Panel> panels;
+  for (const LayerLayout& at : layout_.layers) {
+    for (const Weight* weight : at.weights()) {
+      Int8Weights& rounded = int8_weights_[weight->number];
+      rounded.reserve(weight->n, weight->k);
+      for (size_t index = 0; index < rounded.panels_count(); ++index) {
+        panels.push_back({weight, index});
+      }
+    }
+  }
+  pool_.for_each(panels.size(), [&](size_t index, unsigned) {
+    const Panel& panel = panels[index];
+    int8_weights_[panel.weight->number].set_panel(panel.index, parameters_ + panel.weight->offset);
+  });
+}
+
+void Network::round_weights_to_bf16() {
   bf16_weights_.reserve(layout_.size);
   constexpr size_t kPiece = 1 << 16;
   // Embeddings come first and are looked up, not multiplied.
@@ -132,7 +170,6 @@ void Network::round_weights() {
     to_bf16(std::min(kPiece, layout_.size - first), parameters_ + first,
             bf16_weights_.data() + first);
   });
-  bf16_weights_fresh_ = true;
 }
 
 void Network::for_each_block(const std::function<void(const Block&)>& body) {
@@ -171,6 +208,13 @@ void Network::linear(const Block& block, Operand& in, const Weight& weight, floa
     shape.transpose_b = true;
     multiply(shape, MatrixBf16{in.bf16.row(block.begin), in.bf16.stride()},
              MatrixBf16{bf16_weights_.data() + weight.offset, weight.k}, out, out_stride);
+  } else if (int8_) {
+    Int8Rows& rows = scratch_[block.worker].int8;
+    for (size_t row = 0; row < block.rows(); ++row) {
+      rows.set_row(row, weight.k, in.f32.row(block.begin + row));
+    }
+    multiply(Int8Product{block.rows(), &rows, &int8_weights_[weight.number],
+                         parameters_ + weight.bias, out, out_stride});
   } else {
     multiply(PackedProduct{block.rows(), weight.n, weight.k, in.f32.row(block.begin),
                            in.f32.stride(), parameters_ + weight.offset, parameters_ + weight.bias,

@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "engine/cpu/attention.h"
 #include "engine/cpu/buffers.h"
+#include "engine/cpu/int8.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/layout.h"
 #include "engine/cpu/packed.h"
@@ -37,7 +38,7 @@ class Network {
   Network(const BertConfig& config, const Layout& layout, Precision precision, ThreadPool& pool);
 
   /// Tells that the values of the parameters are others now.
-  void parameters_changed() { bf16_weights_fresh_ = false; }
+  void parameters_changed() { rounded_weights_fresh_ = false; }
 
   SpanLogits forward(const PackedBatch& batch, const float* parameters);
 
@@ -99,6 +100,7 @@ class Network {
     AttentionScratch attention;
     Aligned<float> product;
     Aligned<float> mask;  ///< of one row
+    Int8Rows int8;
   };
 
   size_t hidden() const { return static_cast<size_t>(config_.hidden_size); }
@@ -111,6 +113,8 @@ class Network {
   void prepare(const PackedBatch& batch, const float* parameters, const Dropout* dropout);
   void reserve_layer(Layer& layer) const;
   void round_weights();
+  void round_weights_to_bf16();
+  void round_weights_to_int8();
   void for_each_block(const std::function<void(const Block&)>& body);
   void for_each_head(const std::function<void(const AttentionHead& head, size_t first_token,
                                               AttentionScratch& scratch)>& body,
@@ -167,6 +171,7 @@ class Network {
   const BertConfig& config_;
   const Layout& layout_;
   const bool bf16_;
+  const bool int8_;
   ThreadPool& pool_;
   std::vector<WorkerScratch> scratch_;
 
@@ -183,7 +188,8 @@ class Network {
 
   Aligned<float> transposed_;  // weights of one layer, for backward
   Aligned<uint16_t> bf16_weights_;
-  bool bf16_weights_fresh_ = false;
+  std::vector<Int8Weights> int8_weights_;  // by Weight::number
+  bool rounded_weights_fresh_ = false;
   Operand embedded_;                  // [T, H]
   Rows<float> embedding_normalized_;  // [T, H]
   Aligned<float> embedding_rstd_;     // [T]

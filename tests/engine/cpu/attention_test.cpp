@@ -16,8 +16,8 @@ struct Case {
   cpu::AttentionHead head{};
   Doubles query, key, value, mask;
 
-  Case(size_t length_, size_t size_, double dropout)
-      : length(length_), size(size_), stride(3 * size_ + 5) {
+  Case(size_t tokens, size_t head_size, double dropout)
+      : length(tokens), size(head_size), stride(3 * head_size + 5) {
     rows = random_floats(length * stride, 1);
     const float* first = rows.data();
     head = {length,

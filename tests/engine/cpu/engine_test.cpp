@@ -1,7 +1,9 @@
 // The whole network against the plain one in f64: logits, gradients, dropout, and what is promised
 // of threads, batches and steps.
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include <gtest/gtest.h>
 
@@ -304,6 +306,26 @@ TEST(Engine, Bf16IsCloseToF32) {
   const double loss = f32->backward(batch.packed, batch.targets, dropout, 0.25);
   EXPECT_NEAR(bf16->backward(batch.packed, batch.targets, dropout, 0.25) / loss, 1, 0.03);
   EXPECT_LT(relative_difference(gradients_of(*bf16), gradients_of(*f32)), 0.06);
+}
+
+TEST(Engine, Int8IsCloseToF32AndOnlyAnswers) {
+  const BertConfig config = small_config(4, 16);
+  const Batch batch = batch_of({100, 60, 3, 1});
+  const auto f32 = small_engine(config);
+  const auto int8 = small_engine(config, 2, Precision::int8);
+  const SpanLogits expected = f32->forward(batch.packed);
+  const SpanLogits got = int8->forward(batch.packed);
+  EXPECT_LT(relative_difference(got.start, expected.start), 0.05);
+  EXPECT_NE(got.start, expected.start);
+  EXPECT_EQ(small_engine(config, 1, Precision::int8)->forward(batch.packed).start, got.start);
+  EXPECT_THROW(int8->backward(batch.packed, batch.targets, Dropout(), 1), Error);
+  // New weights are rounded anew.
+  int8->load_parameters([](const ParameterInfo&, std::span<float> values) {
+    std::fill(values.begin(), values.end(), 0.0F);
+  });
+  for (const float logit : int8->forward(batch.packed).start) {
+    EXPECT_EQ(logit, 0.0F);
+  }
 }
 
 }  // namespace

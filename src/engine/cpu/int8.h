@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/cpu/buffers.h"
+
+namespace bertrand::cpu {
+
+/// Matrix products of 8-bit numbers on the calling thread. Each row of A (a token) is rounded to
+/// 0..255 by a scale and a zero point of its own, each column of B (an output) to -127..127 by a
+/// scale of its own; products are summed exactly in 32 bits, so a result has the same bits on every
+/// processor and in every batch. Jacob et al., arXiv:1712.05877.
+
+/// The most values that may be summed: 255 * 127 * 65536 is below 2^31.
+inline constexpr size_t kMostInt8Depth = 65536;
+
+/// Rows of A as 8-bit numbers. Processors with VNNI multiply bytes; others multiply 16-bit numbers,
+/// because their product of bytes (pmaddubsw) overflows.
+class Int8Rows {
+ public:
+  void reserve(size_t rows, size_t columns);
+
+  /// Rounds a row: x is about scale * (q - zero). Where x has NaN or infinity, the scale is NaN.
+  void set_row(size_t row, size_t columns, const float* x);
+
+ private:
+  friend void multiply(const struct Int8Product& product);
+
+  size_t stride_ = 0;  // bytes
+  Aligned<uint8_t> values_;
+  Aligned<float> scales_;
+  Aligned<int32_t> zeros_;
+};
+
+/// B [k, n] as 8-bit numbers, made of the rows of its transpose [n, k]. They lie in panels of
+/// kInt8Panel columns: four values of k of each column, then the next four of k.
+struct Int8Weights {
+  size_t k = 0, n = 0;
+  Aligned<int8_t> panels;
+  std::vector<float> scales;  ///< [n]
+  std::vector<int32_t> sums;  ///< [n], over k: what one of the zero point adds to the product
+
+  size_t panels_count() const;
+  /// One panel of them, so that several threads may make them. reserve() comes first.
+  void reserve(size_t n, size_t k);
+  void set_panel(size_t panel, const float* rows);
+};
+
+inline constexpr size_t kInt8Panel = 64;
+
+/// C [m, n] = A B + bias, the first m rows of A.
+struct Int8Product {
+  size_t m;
+  const Int8Rows* a;
+  const Int8Weights* b;
+  const float* bias;  ///< [n]
+  float* c;
+  size_t c_stride;
+};
+void multiply(const Int8Product& product);
+
+/// Whether the processor has instructions for sums of products of bytes (AVX512_VNNI), which int8
+/// is made for.
+bool has_int8_products();
+
+}  // namespace bertrand::cpu
