@@ -13,13 +13,13 @@
 /// A file of any bytes is either refused with an Error or read, each tensor with the bytes of its
 /// shape.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const std::string kPath = "/dev/shm/bertrand-fuzz-" + std::to_string(::getpid());
-  std::FILE* file = std::fopen(kPath.c_str(), "wb");
+  static const std::string path = "/dev/shm/bertrand-fuzz-" + std::to_string(::getpid());
+  std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr) std::abort();
   std::fwrite(data, 1, size, file);
   std::fclose(file);
   try {
-    const auto checkpoint = bertrand::open_checkpoint(kPath);
+    const auto checkpoint = bertrand::open_checkpoint(path);
     std::vector<std::byte> buffer;
     for (size_t i = 0; i < checkpoint->tensors().size(); ++i) {
       const auto& info = checkpoint->tensors()[i];
@@ -30,6 +30,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   } catch (const bertrand::Error&) {
   }
-  std::remove(kPath.c_str());
+  std::remove(path.c_str());
   return 0;
 }

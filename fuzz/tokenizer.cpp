@@ -19,7 +19,7 @@ void require(bool holds) {
 /// a text cut in two at a space gives the same tokens.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bertrand;
-  static const auto kVocabulary = std::make_shared<const Vocabulary>(
+  static const auto vocabulary = std::make_shared<const Vocabulary>(
       Vocabulary::parse("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nab\n##a\n##b\n##ba\ne\n##e\né\n#"
                         "#é\nα\nσ\n##σ\n##ς\n"
                         ".\n[\n]\n中\nᄀ\n##ᅡ\n##\u302E\n",
@@ -28,13 +28,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const bool lower_case : {true, false}) {
     for (const auto behaviour :
          {TokenizerOptions::Behaviour::hugging_face, TokenizerOptions::Behaviour::reference}) {
-      const Tokenizer tokenizer(kVocabulary, {.lower_case = lower_case, .behaviour = behaviour});
+      const Tokenizer tokenizer(vocabulary, {.lower_case = lower_case, .behaviour = behaviour});
       std::vector<Token> tokens;
       tokenizer.tokenize(text, tokens);
       uint32_t begin = 0;
       uint32_t end = 0;
       for (const Token& token : tokens) {
-        require(token.id >= 0 && static_cast<size_t>(token.id) < kVocabulary->size());
+        require(token.id >= 0 && static_cast<size_t>(token.id) < vocabulary->size());
         require(token.begin >= begin && token.begin < token.end);
         require(token.end >= end && token.end <= text.size());
         begin = token.begin;

@@ -10,7 +10,7 @@ namespace bertrand::test {
 
 /// A vocabulary made for tests: enough pieces for every rule to show.
 inline std::shared_ptr<const Vocabulary> small_vocabulary() {
-  static const auto kVocabulary = std::make_shared<const Vocabulary>(
+  static const auto vocabulary = std::make_shared<const Vocabulary>(
       Vocabulary::parse("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
                         "the\ncat\nsat\nmat\n##s\n##ting\n##t\nun\n##want\n##able\nwant\n"
                         "Cat\nThe\na\nb\nc\n##a\n##b\n##c\ne\n##e\ni\n##i\nk\n"
@@ -18,7 +18,7 @@ inline std::shared_ptr<const Vocabulary> small_vocabulary() {
                         "é\ncafé\ncafe\nÉ\n##é\nα\nσ\n##σ\nς\n##ς\nß\n中\n国\nか\n##な\n"
                         "ᄀ\n##ᅡ\n##ᆨ\nsep\nmask\n",
                         "small vocabulary"));
-  return kVocabulary;
+  return vocabulary;
 }
 
 inline Tokenizer small_tokenizer(TokenizerOptions options = {}) {
@@ -33,6 +33,7 @@ struct Piece {
   bool operator==(const Piece&) const = default;
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest looks for this name
 inline void PrintTo(const Piece& piece, std::ostream* out) {
   *out << '"' << piece.text << "\" [" << piece.begin << ", " << piece.end << ")";
 }

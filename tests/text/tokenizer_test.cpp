@@ -18,24 +18,24 @@ using test::pieces;
 using test::small_tokenizer;
 
 const Tokenizer& uncased() {
-  static const Tokenizer kTokenizer = small_tokenizer();
-  return kTokenizer;
+  static const Tokenizer tokenizer = small_tokenizer();
+  return tokenizer;
 }
 
 const Tokenizer& cased() {
-  static const Tokenizer kTokenizer = small_tokenizer({.lower_case = false});
-  return kTokenizer;
+  static const Tokenizer tokenizer = small_tokenizer({.lower_case = false});
+  return tokenizer;
 }
 
 const Tokenizer& reference() {
-  static const Tokenizer kTokenizer = small_tokenizer({.behaviour = Behaviour::reference});
-  return kTokenizer;
+  static const Tokenizer tokenizer = small_tokenizer({.behaviour = Behaviour::reference});
+  return tokenizer;
 }
 
 const Tokenizer& reference_cased() {
-  static const Tokenizer kTokenizer =
+  static const Tokenizer tokenizer =
       small_tokenizer({.lower_case = false, .behaviour = Behaviour::reference});
-  return kTokenizer;
+  return tokenizer;
 }
 
 TEST(Tokenizer, NothingOfNothing) {
@@ -110,8 +110,10 @@ TEST(Tokenizer, ControlsAndFormatsAreAsIfNotThere) {
     const std::vector<Piece> cat = {{"cat", 0, 3 + size}};
     EXPECT_EQ(pieces(uncased(), "c" + removed + "at"), cat);
     EXPECT_EQ(pieces(reference_cased(), "c" + removed + "at"), cat);
-    EXPECT_EQ(pieces(uncased(), removed + "cat" + removed),
-              (std::vector<Piece>{{"cat", size, 3 + size}}));
+    std::string around = removed;
+    around += "cat";
+    around += removed;
+    EXPECT_EQ(pieces(uncased(), around), (std::vector<Piece>{{"cat", size, 3 + size}}));
   }
 }
 
@@ -258,6 +260,7 @@ TEST(Tokenizer, ManyThreadsAtOnce) {
   const std::vector<Piece> expected = pieces(uncased(), text);
   std::vector<std::vector<Piece>> found(4);
   std::vector<std::thread> threads;
+  threads.reserve(found.size());
   for (std::vector<Piece>& mine : found) {
     threads.emplace_back([&mine, &text] {
       for (int i = 0; i < 100; ++i) mine = pieces(uncased(), text);

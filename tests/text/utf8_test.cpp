@@ -15,6 +15,7 @@ struct Part {
   bool operator==(const Part&) const = default;
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest looks for this name
 void PrintTo(const Part& part, std::ostream* out) {
   *out << "U+" << std::hex << static_cast<uint32_t>(part.value) << " of " << part.length;
 }

@@ -16,7 +16,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-const std::string kSpecial = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+const std::string special_pieces = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
 
 /// What parsing says is wrong; empty where nothing is.
 std::string fault(const std::string& text) {
@@ -30,7 +30,7 @@ std::string fault(const std::string& text) {
 }
 
 TEST(Vocabulary, NumbersPiecesByTheirLines) {
-  const Vocabulary vocabulary = Vocabulary::parse(kSpecial + "cat\n##s\n", "");
+  const Vocabulary vocabulary = Vocabulary::parse(special_pieces + "cat\n##s\n", "");
   ASSERT_EQ(vocabulary.size(), 7u);
   EXPECT_EQ(vocabulary.pad_id(), 0);
   EXPECT_EQ(vocabulary.unknown_id(), 1);
@@ -46,7 +46,7 @@ TEST(Vocabulary, NumbersPiecesByTheirLines) {
 }
 
 TEST(Vocabulary, FindsTheLongestPieceThatAWordBeginsWith) {
-  const Vocabulary vocabulary = Vocabulary::parse(kSpecial + "a\nabc\n##a\n##ab\n##é\n", "");
+  const Vocabulary vocabulary = Vocabulary::parse(special_pieces + "a\nabc\n##a\n##ab\n##é\n", "");
   const auto find = [&](std::string_view word, bool inside) {
     const Vocabulary::Match match = vocabulary.find_longest(word, inside);
     return std::pair(match.id, match.length);
@@ -62,17 +62,17 @@ TEST(Vocabulary, FindsTheLongestPieceThatAWordBeginsWith) {
 
 TEST(Vocabulary, FindsPiecesOfAnyLength) {
   const std::string piece(500, 'x');
-  const Vocabulary vocabulary = Vocabulary::parse(kSpecial + piece + "\n", "");
+  const Vocabulary vocabulary = Vocabulary::parse(special_pieces + piece + "\n", "");
   EXPECT_EQ(vocabulary.find_longest(piece + "x", false).length, 500u);
   EXPECT_EQ(vocabulary.find_longest(piece, true).id, -1);
 }
 
 TEST(Vocabulary, TakesWhatEditorsDoToLines) {
-  const std::string plain = kSpecial + "cat\n##s\n";
+  const std::string plain = special_pieces + "cat\n##s\n";
   std::string dos;
   for (const char byte : plain) dos += byte == '\n' ? std::string("\r\n") : std::string(1, byte);
   for (const std::string& text : {dos, "\xEF\xBB\xBF" + plain, plain.substr(0, plain.size() - 1),
-                                  kSpecial + " cat\t\n##s  \n"}) {
+                                  special_pieces + " cat\t\n##s  \n"}) {
     const Vocabulary vocabulary = Vocabulary::parse(text, "");
     ASSERT_EQ(vocabulary.size(), 7u);
     EXPECT_EQ(vocabulary.pad_id(), 0);
@@ -82,28 +82,28 @@ TEST(Vocabulary, TakesWhatEditorsDoToLines) {
 }
 
 TEST(Vocabulary, NamesTheLineThatIsNotUtf8) {
-  EXPECT_THAT(fault(kSpecial + "cat\nd\xC3g\n"),
+  EXPECT_THAT(fault(special_pieces + "cat\nd\xC3g\n"),
               AllOf(HasSubstr("some/vocab.txt"), HasSubstr("line 7"), HasSubstr("UTF-8")));
-  EXPECT_THAT(fault("\xFF\xFE" + kSpecial), HasSubstr("line 1"));
+  EXPECT_THAT(fault("\xFF\xFE" + special_pieces), HasSubstr("line 1"));
 }
 
 TEST(Vocabulary, NamesBothLinesOfAPieceThatComesTwice) {
-  EXPECT_THAT(fault(kSpecial + "cat\ndog\ncat\n"),
+  EXPECT_THAT(fault(special_pieces + "cat\ndog\ncat\n"),
               AllOf(HasSubstr("some/vocab.txt"), HasSubstr("line 8"), HasSubstr("line 6"),
                     HasSubstr("\"cat\"")));
-  EXPECT_THAT(fault(kSpecial + "cat\ncat \n"), HasSubstr("line 7"));
+  EXPECT_THAT(fault(special_pieces + "cat\ncat \n"), HasSubstr("line 7"));
 }
 
 TEST(Vocabulary, NamesTheEmptyLine) {
-  EXPECT_THAT(fault(kSpecial + "\ncat\n"),
+  EXPECT_THAT(fault(special_pieces + "\ncat\n"),
               AllOf(HasSubstr("some/vocab.txt"), HasSubstr("line 6"), HasSubstr("empty")));
-  EXPECT_THAT(fault(kSpecial + "cat\n\n"), HasSubstr("line 7"));
-  EXPECT_THAT(fault(kSpecial + "cat\n \t\r\n"), HasSubstr("line 7"));
+  EXPECT_THAT(fault(special_pieces + "cat\n\n"), HasSubstr("line 7"));
+  EXPECT_THAT(fault(special_pieces + "cat\n \t\r\n"), HasSubstr("line 7"));
 }
 
 TEST(Vocabulary, NamesTheSpecialPieceThatIsMissing) {
   for (const std::string piece : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
-    std::string text = kSpecial + "cat\n";
+    std::string text = special_pieces + "cat\n";
     text.erase(text.find(piece), piece.size() + 1);
     EXPECT_THAT(fault(text), AllOf(HasSubstr("some/vocab.txt"), HasSubstr(piece)));
   }

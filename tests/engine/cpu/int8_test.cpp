@@ -52,11 +52,11 @@ std::vector<float> int8_product(const Shape& shape, const std::vector<float>& a,
   return c;
 }
 
-const std::vector<Shape> kShapes = {{1, 1, 1},   {1, 64, 4},    {5, 65, 7},     {6, 128, 64},
-                                    {7, 33, 30}, {13, 96, 385}, {29, 130, 1536}};
+const std::vector<Shape> all_shapes = {{1, 1, 1},   {1, 64, 4},    {5, 65, 7},     {6, 128, 64},
+                                       {7, 33, 30}, {13, 96, 385}, {29, 130, 1536}};
 
 TEST_P(Int8, IsNearTheProductOfFloats) {
-  for (const Shape& shape : kShapes) {
+  for (const Shape& shape : all_shapes) {
     const auto a = random_floats(shape.m * shape.k, 1);
     const auto b = random_floats(shape.n * shape.k, 2);
     const auto bias = random_floats(shape.n, 3);
@@ -87,7 +87,7 @@ TEST_P(Int8, IsNearTheProductOfFloats) {
 }
 
 TEST_P(Int8, HasTheSameBitsEverywhere) {
-  for (const Shape& shape : kShapes) {
+  for (const Shape& shape : all_shapes) {
     const auto a = random_floats(shape.m * shape.k, 4);
     const auto b = random_floats(shape.n * shape.k, 5);
     const auto bias = random_floats(shape.n, 6);
