@@ -186,8 +186,9 @@ void bench(const Flags& flags) {
   }
   std::vector<Row> rows = wanted_rows(flags, threads);
   if (rows.empty()) {
-    throw Error(ErrorCode::usage, "This CPU does not do that work in " + flags.precision +
-                                      "; leave --precision out to measure all it does.");
+    throw Error(ErrorCode::usage,
+                "There is nothing to measure: bf16 needs a CPU that has it, and "
+                "int8 does not train; leave --precision out to measure all there is.");
   }
   for (size_t i = 0; i < rows.size(); ++i) {
     Row& row = rows[i];

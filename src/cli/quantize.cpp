@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -9,10 +11,12 @@
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "checkpoint/model_folder.h"
 #include "commands.h"
 #include "common.h"
 #include "model/parameters.h"
+#include "predict/model_tokenizer.h"
 
 namespace bertrand::cli {
 namespace {
@@ -25,7 +29,6 @@ struct Flags {
   std::optional<bool> lower_case;
 };
 
-/// The model with 8-bit weights, whole in `out` or not there at all.
 void write_quantized(const ModelFolder& model, bool lower_case, const fs::path& out) {
   ModelFolderContents contents;
   contents.config = model.config();
@@ -39,6 +42,11 @@ void write_quantized(const ModelFolder& model, bool lower_case, const fs::path& 
     for (const ParameterInfo& info : contents.parameters) {
       values.resize(static_cast<size_t>(info.size()));
       read(info, values);
+      if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) {
+        throw Error(ErrorCode::bad_input,
+                    fmt::format("{}: {} holds NaN or infinity, which 8-bit numbers cannot.",
+                                model.path().string(), info.name));
+      }
       write(info, values);
     }
   };
@@ -57,21 +65,11 @@ void run(const Flags& flags) {
     throw Error(ErrorCode::usage,
                 flags.out.string() + ": is there already; give a new folder, or remove it.");
   }
-  const bool is_new = fs::create_directories(flags.out, error);
-  if (error) {
-    throw Error(ErrorCode::io,
-                fmt::format("{}: cannot be made ({}).", flags.out.string(), error.message()));
-  }
-  const bool lower_case = flags.lower_case.value_or(model.lower_case().value_or(true));
-  try {
-    write_quantized(model, lower_case, flags.out);
-  } catch (...) {
-    for (const fs::directory_entry& left : fs::directory_iterator(flags.out)) {
-      fs::remove(left, error);
-    }
-    if (is_new) fs::remove(flags.out, error);
-    throw;
-  }
+  // Reads the vocabulary, too: a broken one is not passed on.
+  const bool lower_case = load_tokenizer(model, flags.lower_case).lower_case;
+  write_folder(flags.out,
+               [&](const fs::path& partial) { write_quantized(model, lower_case, partial); });
+  if (!model.pooler().empty()) spdlog::info("The pooler is left out: answers do not need it.");
   for (const std::string& note : model.notes()) spdlog::info("{}.", note);
   const auto size = [](const fs::path& folder) {
     std::error_code none;

@@ -43,7 +43,7 @@ inline constexpr Lengths kSquadTrain = {88641, 15249479, 2985577771};
 /// what a forward pass cannot do without counts; a training step is three times that.
 double useful_work(const BertConfig& config, const Lengths& lengths);
 
-/// The precisions this CPU does a work in, fp32 first.
+/// The precisions a work can be done in on this CPU, fp32 first.
 std::vector<Precision> precisions(Work work);
 
 /// Windows of these lengths with random words, in batches of at most `tokens` tokens.

@@ -1,9 +1,7 @@
 #include "checkpoint/model_folder.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
-#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -324,89 +322,6 @@ TEST_F(ModelFolderTest, WritesNarrowTypes) {
       }
     }
   }
-}
-
-/// 8-bit weights and their factors, by name, as they are in the folder.
-std::map<std::string, TensorView> stored_tensors(const SafetensorsFile& file) {
-  std::map<std::string, TensorView> tensors;
-  for (const TensorView& tensor : file.tensors()) {
-    tensors.emplace(tensor.name, tensor);
-  }
-  return tensors;
-}
-
-TEST_F(ModelFolderTest, WritesAndReadsEightBitWeights) {
-  ModelFolderContents contents = small_contents(folder_);
-  contents.type = DataType::i8;
-  write_model_folder(folder_.path(), contents);
-  const SafetensorsFile file = SafetensorsFile::open(folder_ / "model.safetensors");
-  const auto stored = stored_tensors(file);
-  const std::string query = "bert.encoder.layer.0.attention.self.query.weight";
-  EXPECT_EQ(stored.at(query).type, DataType::i8);
-  EXPECT_THAT(stored.at(query + "_scale").shape, ElementsAre(6));
-  EXPECT_EQ(stored.at("qa_outputs.weight").type, DataType::f32);
-  EXPECT_EQ(stored.at("bert.embeddings.token_type_embeddings.weight").type, DataType::f32);
-  EXPECT_EQ(stored.at("bert.encoder.layer.0.output.dense.bias").type, DataType::f32);
-
-  const ModelFolder folder = ModelFolder::open(folder_.path());
-  const auto read = read_all(folder, kSeed);
-  const auto exact = expected();
-  const auto infos = bert_parameters(small_config());
-  for (size_t i = 0; i < infos.size(); ++i) {
-    const bool narrow = stored.contains(infos[i].name + "_scale");
-    const size_t columns = narrow ? static_cast<size_t>(infos[i].shape[1]) : exact[i].size();
-    for (size_t begin = 0; begin < exact[i].size(); begin += columns) {
-      float most = 0;
-      for (size_t j = begin; j < begin + columns; ++j)
-        most = std::max(most, std::fabs(exact[i][j]));
-      const float step = narrow ? most / 127 : 0;
-      for (size_t j = begin; j < begin + columns; ++j) {
-        ASSERT_LE(std::fabs(read[i][j] - exact[i][j]), 0.5001F * step) << infos[i].name;
-      }
-    }
-  }
-
-  // What was rounded once is not changed by being rounded again.
-  contents.store_parameters = [&](const ParameterWriter& write) {
-    for (size_t i = 0; i < infos.size(); ++i) write(infos[i], read[i]);
-  };
-  test::TemporaryFolder again;
-  contents.vocabulary = folder_ / "vocab.txt";
-  write_model_folder(again.path(), contents);
-  const SafetensorsFile second = SafetensorsFile::open(again / "model.safetensors");
-  for (const auto& [name, tensor] : stored_tensors(second)) {
-    if (tensor.type == DataType::i8) {
-      EXPECT_TRUE(std::ranges::equal(tensor.bytes, stored.at(name).bytes)) << name;
-    }
-  }
-}
-
-TEST_F(ModelFolderTest, NamesWhatIsWrongWithEightBitWeights) {
-  ModelFolderContents contents = small_contents(folder_);
-  contents.type = DataType::i8;
-  write_model_folder(folder_.path(), contents);
-  const std::string path = (folder_ / "model.safetensors").string();
-  const std::string whole = test::read(path);
-  const std::string scale = "query.weight_scale";
-  const auto changed = [&](const std::string& old, const std::string& fresh) {
-    test::write(path, replaced(whole, old, fresh));
-    return test::error_of(3, [&] { ModelFolder::open(folder_.path()); });
-  };
-  // names of the same length, so that the header still fits
-  const std::string text = changed(scale, "query.weight_skale");
-  EXPECT_THAT(text, HasSubstr("holds I8 and has no"));
-  EXPECT_THAT(text, HasSubstr("query.weight_skale is not a part of this model"));
-
-  contents.store_parameters = [](const ParameterWriter& write) {
-    for (const ParameterInfo& info : bert_parameters(small_config())) {
-      auto values = test::small_values(info);
-      values.back() = std::numeric_limits<float>::infinity();
-      write(info, values);
-    }
-  };
-  contents.vocabulary = folder_ / "vocab.txt";
-  EXPECT_THAT(test::error_of(3, [&] { write_model_folder(folder_.path(), contents); }),
-              HasSubstr("word_embeddings.weight holds NaN or infinity"));
 }
 
 TEST_F(ModelFolderTest, RefusesParametersOutOfOrder) {

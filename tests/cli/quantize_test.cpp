@@ -34,7 +34,7 @@ TEST(Quantize, WritesASmallFolderThatAnswersTheSame) {
   EXPECT_EQ(answer(after.out), "the gardener");
   EXPECT_EQ(answer(before.out), "the gardener");
 
-  // Rounded weights have no place in other formats; training takes them as they are.
+  // Rounded weights have no place in other formats.
   const auto converted = program.run("convert small other --to onnx");
   EXPECT_EQ(converted.status, 3);
   EXPECT_THAT(converted.err, HasSubstr("8-bit weights"));
@@ -52,6 +52,7 @@ TEST(Quantize, RefusesWhatItCannotDo) {
   const auto onto_itself = program.run("quantize " + minilm + " " + minilm);
   EXPECT_EQ(onto_itself.status, 2);
   EXPECT_THAT(onto_itself.err, HasSubstr("is there already"));
+  EXPECT_EQ(program.run("quantize " + minilm + " /proc/new").status, 1);
   EXPECT_EQ(there.status, 0) << "an empty folder may be used: " << there.err;
 }
 

@@ -1,13 +1,16 @@
 #include "engine/cpu/cpu_engine.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "engine/cpu/buffers.h"
+#include "engine/cpu/int8.h"
 #include "engine/cpu/layout.h"
 #include "engine/cpu/network.h"
 #include "engine/cpu/optimizer.h"
@@ -173,6 +176,13 @@ std::unique_ptr<CpuEngineWithStates> make_cpu_engine(const BertConfig& config,
   if (options.precision == Precision::bf16 && !cpu_multiplies_bf16()) {
     throw Error(ErrorCode::usage,
                 "This CPU has no bf16 instructions (AVX512_BF16 or AMX); give --precision fp32.");
+  }
+  if (options.precision == Precision::int8 &&
+      std::max(config.hidden_size, config.intermediate_size) >
+          static_cast<int64_t>(cpu::kMostInt8Depth)) {
+    throw Error(ErrorCode::usage, "This model is too wide for int8 (" +
+                                      std::to_string(cpu::kMostInt8Depth) +
+                                      " values in a row at most); give --precision fp32.");
   }
   return std::make_unique<CpuEngine>(config, options);
 }

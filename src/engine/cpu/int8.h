@@ -61,8 +61,4 @@ struct Int8Product {
 };
 void multiply(const Int8Product& product);
 
-/// Whether the processor has instructions for sums of products of bytes (AVX512_VNNI), which int8
-/// is made for.
-bool has_int8_products();
-
 }  // namespace bertrand::cpu

@@ -69,13 +69,13 @@ void round_row(size_t count, const float* x, float inverse, int32_t zero, Q* q) 
   });
 }
 
-void quantize_row(size_t count, const float* x, size_t stride, uint8_t* q, float* scale,
-                  int32_t* zero) {
+void quantize_row(size_t count, const float* x, uint8_t* q, float* scale, int32_t* zero) {
+  const size_t filled = (count + 3) / 4 * 4;
   const Range range = range_of(count, x);
   if (!range.is_finite || range.least == range.most) {
     *scale = range.is_finite ? 1.0F : NAN;
     *zero = 0;
-    std::fill_n(q, stride, uint8_t{0});
+    std::fill_n(q, 2 * filled, uint8_t{0});
     return;
   }
   *scale = (range.most - range.least) / 255;
@@ -88,7 +88,7 @@ void quantize_row(size_t count, const float* x, size_t stride, uint8_t* q, float
     round_row(count, x, inverse, *zero, reinterpret_cast<int16_t*>(q));
   }
   // What fills the row up meets weights of zero.
-  std::fill(q + count * size, q + stride, uint8_t{0});
+  std::fill(q + count * size, q + filled * size, uint8_t{0});
 }
 
 struct Exact {
@@ -238,14 +238,10 @@ namespace bertrand::cpu {
 
 HWY_EXPORT(quantize_row);
 HWY_EXPORT(multiply_int8);
-HWY_EXPORT(takes_bytes);
-
-bool has_int8_products() { return HWY_DYNAMIC_DISPATCH(takes_bytes)(); }
 
 void Int8Rows::reserve(size_t rows, size_t columns) {
-  constexpr size_t kLine = 64;
   // Room for 16-bit numbers: which of the two it will be may change in tests.
-  stride_ = (2 * columns + kLine - 1) / kLine * kLine;
+  stride_ = padded_stride<uint8_t>(2 * (columns + 3));
   values_.reserve(rows * stride_);
   scales_.reserve(rows);
   zeros_.reserve(rows);
@@ -253,7 +249,7 @@ void Int8Rows::reserve(size_t rows, size_t columns) {
 
 void Int8Rows::set_row(size_t row, size_t columns, const float* x) {
   HWY_DYNAMIC_DISPATCH(quantize_row)
-  (columns, x, stride_, values_.data() + row * stride_, scales_.data() + row, zeros_.data() + row);
+  (columns, x, values_.data() + row * stride_, scales_.data() + row, zeros_.data() + row);
 }
 
 size_t Int8Weights::panels_count() const { return (n + kInt8Panel - 1) / kInt8Panel; }

@@ -33,7 +33,7 @@ constexpr size_t kDepth = 768;
 constexpr size_t kDepth = 384;
 #endif
 
-// The same where B is packed just before: a panel of it stays in the first-level cache, too.
+// The same where B is packed just before, so that strips of A and a group of its panels stay there.
 constexpr size_t kGradientDepth = 256;
 
 // Panels of B that are packed together, so that a row's cache lines next to one another are read at
@@ -47,7 +47,7 @@ constexpr size_t strip_size(size_t depth) { return depth * kStrip + 16; }
 HWY_INLINE size_t width() { return kVectors * hn::Lanes(Tag()); }
 
 /// A column after another of kRows rows of A where they lie. An address may have a multiple of the
-/// stride in it, so every third row has a pointer of its own: twelve would not fit the registers.
+/// stride in it, so every third row has a pointer of its own, which leaves registers for the rest.
 template <size_t kRows>
 class RowsOfA {
  public:
@@ -231,7 +231,6 @@ void panel_of_rows(const Target& to, const float* a, size_t a_stride, const floa
                    const float* bias) {
   size_t row = tiles_of_rows<kBegin, kStrip>(to, 0, a, a_stride, b, bias);
   row = tiles_of_rows<kBegin, kStrip / 2>(to, row, a, a_stride, b, bias);
-  row = tiles_of_rows<kBegin, kStrip / 6>(to, row, a, a_stride, b, bias);
   tiles_of_rows<kBegin, 1>(to, row, a, a_stride, b, bias);
 }
 

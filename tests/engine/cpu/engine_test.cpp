@@ -319,6 +319,9 @@ TEST(Engine, Int8IsCloseToF32AndOnlyAnswers) {
   EXPECT_NE(got.start, expected.start);
   EXPECT_EQ(small_engine(config, 1, Precision::int8)->forward(batch.packed).start, got.start);
   EXPECT_THROW(int8->backward(batch.packed, batch.targets, Dropout(), 1), Error);
+  BertConfig wide = config;
+  wide.intermediate_size = 65537;
+  EXPECT_THROW(make_cpu_engine(wide, {1, Precision::int8}), Error);
   // New weights are rounded anew.
   int8->load_parameters([](const ParameterInfo&, std::span<float> values) {
     std::fill(values.begin(), values.end(), 0.0F);
