@@ -104,11 +104,11 @@ TEST_F(PredictCommand, LeavesNothingBehindWhereItFails) {
 TEST_F(PredictCommand, GivesEvaluateTheSameAsTheModel) {
   for (const std::string data : {"data.json", "v2.json"}) {
     EXPECT_EQ(predict("--data " + data + " --out out7").status, 0);
-    const std::string scores = data == "v2.json" ? " --na-prob-file out7/null_odds.json"
-                                                   " --na-prob-thresh 1000"
-                                                 : "";
-    const Outcome file =
-        evaluate("--data " + data + " --predictions out7/predictions.json" + scores);
+    std::string flags = "--data " + data + " --predictions out7/predictions.json";
+    if (data == "v2.json") {
+      flags += " --na-prob-file out7/null_odds.json --na-prob-thresh 1000";
+    }
+    const Outcome file = evaluate(flags);
     EXPECT_EQ(file.status, 0) << file.err;
     const Outcome model = evaluate("--data " + data + " --model model");
     EXPECT_EQ(model.status, 0) << model.err;
