@@ -64,8 +64,9 @@ TEST_F(EightBitFolder, WritesAndReads) {
     const size_t columns = narrow ? static_cast<size_t>(infos[i].shape[1]) : exact[i].size();
     for (size_t begin = 0; begin < exact[i].size(); begin += columns) {
       float most = 0;
-      for (size_t j = begin; j < begin + columns; ++j)
+      for (size_t j = begin; j < begin + columns; ++j) {
         most = std::max(most, std::fabs(exact[i][j]));
+      }
       const float step = narrow ? most / 127 : 0;
       for (size_t j = begin; j < begin + columns; ++j) {
         ASSERT_LE(std::fabs(read[i][j] - exact[i][j]), 0.5001F * step) << infos[i].name;
@@ -125,6 +126,7 @@ TEST_F(EightBitFolder, RefusesWhatDoesNotFit) {
     }
     for (const TensorInfo& info : changed) infos[info.name] = info;
     std::vector<TensorInfo> all;
+    all.reserve(infos.size());
     for (const auto& [name, info] : infos) all.push_back(info);
     SafetensorsWriter writer(folder_ / "model.safetensors", all);
     for (const TensorInfo& info : all) {
