@@ -96,7 +96,7 @@ struct Small {
     config.intermediate_size = 512;
     config.vocab_size = 100;
     for (const size_t length : {128U, 61U, 33U}) {
-      batch.add(std::vector<int32_t>(length, 7), /*segment_1_from=*/10, batch.windows());
+      batch.add(std::vector<int32_t>(length, 7), /*segment_begin=*/10, batch.windows());
       targets.start.push_back(12);
       targets.end.push_back(14);
     }
