@@ -366,14 +366,20 @@ size_t panel_width() { return HWY_DYNAMIC_DISPATCH(panel_width)(); }
 size_t strip_height() { return HWY_DYNAMIC_DISPATCH(strip_height)(); }
 
 void pack_panels(size_t k, size_t n, size_t width, const float* rows, float* panels) {
+  constexpr size_t kLine = 16;  // floats; lines of rows far apart would drive each other out
   for (size_t column = 0; column < n; column += width) {
     const size_t columns = std::min(width, n - column);
-    for (size_t i = 0; i < k; ++i) {
+    for (size_t first = 0; first < k; first += kLine) {
+      const size_t depth = std::min(kLine, k - first);
       for (size_t j = 0; j < columns; ++j) {
-        panels[j] = rows[(column + j) * k + i];
+        const float* from = rows + (column + j) * k + first;
+        for (size_t i = 0; i < depth; ++i) {
+          panels[i * width + j] = from[i];
+        }
       }
-      std::fill(panels + columns, panels + width, 0.0F);
-      panels += width;
+      for (size_t i = 0; i < depth; ++i, panels += width) {
+        std::fill(panels + columns, panels + width, 0.0F);
+      }
     }
   }
 }
