@@ -53,7 +53,9 @@ struct FoundAnswer {
 /// in it and what to do. Calls on one Reader must not run at the same time.
 class Reader {
  public:
-  /// Loads a model folder: config.json, vocab.txt, model.safetensors.
+  /// Loads a model folder: config.json, vocab.txt, model.safetensors. The weights stay mapped: to
+  /// change a model while a Reader uses it, put new files in the place of the old ones, as all of
+  /// Bertrand's commands do, and do not write into them.
   explicit Reader(const std::filesystem::path& model, const ReaderOptions& options = {});
   ~Reader();
   Reader(Reader&& other) noexcept;

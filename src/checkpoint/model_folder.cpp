@@ -129,42 +129,78 @@ ModelFolder ModelFolder::open(const std::filesystem::path& path) {
 
 namespace {
 
-/// Each row of 8-bit weights times its factor.
-void read_int8(const Checkpoint& checkpoint, const Weight& weight, std::span<float> values) {
+/// The bytes of a weight, in the mapped file or here, and what they mean.
+struct OpenedWeight {
+  std::shared_ptr<const Checkpoint> checkpoint;  // keeps the file mapped
+  TensorInfo info;
   std::vector<std::byte> buffer;
-  std::vector<std::byte> scale_buffer;
-  const auto bytes = read_weight(checkpoint, weight, buffer);
-  const TensorInfo& scale_info = checkpoint.tensors()[*weight.scale];
-  std::vector<float> scales(static_cast<size_t>(scale_info.size()));
-  to_f32({scale_info.name, scale_info.type, scale_info.shape,
-          checkpoint.read(*weight.scale, scale_buffer)},
-         scales);
-  const auto columns = static_cast<size_t>(weight.info.shape[1]);
-  for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<float>(static_cast<int8_t>(bytes[i])) * scales[i / columns];
+  std::span<const std::byte> bytes;
+  std::vector<float> scales;
+
+  void read(size_t first, std::span<float> values) const {
+    const auto size = static_cast<size_t>(info.size());
+    if (first > size || values.size() > size - first) {
+      throw Error(ErrorCode::runtime, "Tensor \"" + info.name + "\" holds " + std::to_string(size) +
+                                          " values; " + std::to_string(values.size()) +
+                                          " from number " + std::to_string(first) +
+                                          " on are asked for.");
+    }
+    if (scales.empty()) {
+      const size_t width = size_of(info.type);
+      return widen(info.type, bytes.subspan(first * width, values.size() * width), values);
+    }
+    const auto columns = static_cast<size_t>(info.shape[1]);
+    for (size_t i = 0; i < values.size();) {
+      const size_t row = (first + i) / columns;
+      const size_t end = std::min(values.size(), (row + 1) * columns - first);
+      for (const float scale = scales[row]; i < end; ++i) {
+        values[i] = static_cast<float>(static_cast<int8_t>(bytes[first + i])) * scale;
+      }
+    }
   }
+};
+
+StoredParameter open_weight(std::shared_ptr<const Checkpoint> checkpoint, const Weight& weight) {
+  const auto opened = std::make_shared<OpenedWeight>();
+  opened->info = weight.info;
+  opened->bytes = read_weight(*checkpoint, weight, opened->buffer);
+  StoredParameter stored;
+  if (weight.scale) {
+    std::vector<std::byte> buffer;
+    opened->scales.resize(static_cast<size_t>(weight.info.shape[0]));
+    widen(DataType::f32, checkpoint->read(*weight.scale, buffer), opened->scales);
+    stored.int8 = {reinterpret_cast<const int8_t*>(opened->bytes.data()), opened->bytes.size()};
+    stored.scales = opened->scales;
+  }
+  opened->checkpoint = std::move(checkpoint);
+  stored.read = [opened](size_t first, std::span<float> values) { opened->read(first, values); };
+  return stored;
 }
 
-void read_f32(const Checkpoint& checkpoint, const Weight& weight, std::span<float> values) {
-  if (weight.scale) {
-    return read_int8(checkpoint, weight, values);
-  }
-  std::vector<std::byte> buffer;
-  const TensorInfo& info = weight.info;
-  to_f32({info.name, info.type, info.shape, read_weight(checkpoint, weight, buffer)}, values);
+/// One that no file holds.
+StoredParameter make_parameter(const ParameterInfo& info, const ParameterReader& initial) {
+  const auto all = std::make_shared<std::vector<float>>(static_cast<size_t>(info.size()));
+  initial(info, *all);
+  StoredParameter stored;
+  stored.read = [all](size_t first, std::span<float> values) {
+    std::copy_n(all->begin() + static_cast<std::ptrdiff_t>(first), values.size(), values.begin());
+  };
+  return stored;
 }
 
 }  // namespace
 
-ParameterReader ModelFolder::parameters(uint64_t seed) const {
-  return [checkpoint = checkpoint_, stored = stored_, initial = initial_parameters(config_, seed)](
-             const ParameterInfo& info, std::span<float> values) {
+ParameterStore ModelFolder::stored_parameters(uint64_t seed) const {
+  return [checkpoint = checkpoint_, stored = stored_,
+          initial = initial_parameters(config_, seed)](const ParameterInfo& info) {
     const auto found = stored.find(info.name);
-    if (found == stored.end()) {
-      return initial(info, values);
-    }
-    read_f32(*checkpoint, found->second, values);
+    return found == stored.end() ? make_parameter(info, initial)
+                                 : open_weight(checkpoint, found->second);
   };
+}
+
+ParameterReader ModelFolder::parameters(uint64_t seed) const {
+  return read_whole(stored_parameters(seed));
 }
 
 std::map<std::string, std::vector<float>> ModelFolder::pooler() const {
@@ -173,7 +209,7 @@ std::map<std::string, std::vector<float>> ModelFolder::pooler() const {
     if (name.starts_with("bert.pooler.")) {
       std::vector<float>& values = pooler[name];
       values.resize(static_cast<size_t>(weight.info.size()));
-      read_f32(*checkpoint_, weight, values);
+      open_weight(checkpoint_, weight).read(/*first=*/0, values);
     }
   }
   return pooler;

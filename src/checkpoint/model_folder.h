@@ -48,6 +48,10 @@ class ModelFolder {
   /// Reads parameters, converted to f32; keeps the weights open by itself.
   ParameterReader parameters(uint64_t seed) const;
 
+  /// The same where they are stored; what it finds may be read as long as the file is not written
+  /// to in place (a new file in its stead does no harm).
+  ParameterStore stored_parameters(uint64_t seed) const;
+
   /// "bert.pooler.dense.weight" [hidden, hidden] and ".bias" [hidden], converted to f32; empty
   /// where the folder has none.
   std::map<std::string, std::vector<float>> pooler() const;

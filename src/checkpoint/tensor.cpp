@@ -145,30 +145,39 @@ const TensorView* TensorFile::find(std::string_view name) const {
 }
 
 void to_f32(const TensorView& tensor, std::span<float> out) {
-  const std::byte* bytes = tensor.bytes.data();
   if (tensor.bytes.size() != out.size() * size_of(tensor.type)) {
     throw Error(ErrorCode::runtime, "Tensor \"" + tensor.name + "\" holds " +
                                         std::to_string(tensor.size()) + " values where " +
                                         std::to_string(out.size()) + " are asked for.");
   }
+  if (!out.empty() && !is_floating_point(tensor.type)) {
+    throw Error(ErrorCode::bad_input,
+                "Tensor \"" + tensor.name + "\" holds " + std::string(name_of(tensor.type)) +
+                    ", not floating point numbers; weights must be F32, F16 or BF16.");
+  }
+  widen(tensor.type, tensor.bytes, out);
+}
+
+void widen(DataType type, std::span<const std::byte> bytes, std::span<float> out) {
+  if (bytes.size() != out.size() * size_of(type)) {
+    throw Error(ErrorCode::runtime, "Bytes and values to convert differ in number.");
+  }
   if (out.empty()) {
     return;
   }
-  switch (tensor.type) {
+  switch (type) {
     case DataType::f32:
-      std::memcpy(out.data(), bytes, out.size_bytes());
+      std::memcpy(out.data(), bytes.data(), out.size_bytes());
       return;
     case DataType::f16:
-      return convert_from<uint16_t>(bytes, out, f16_to_f32);
+      return convert_from<uint16_t>(bytes.data(), out, f16_to_f32);
     case DataType::bf16:
-      return convert_from<uint16_t>(bytes, out, bf16_to_f32);
+      return convert_from<uint16_t>(bytes.data(), out, bf16_to_f32);
     case DataType::f64:
-      return convert_from<double>(bytes, out,
+      return convert_from<double>(bytes.data(), out,
                                   [](double value) { return static_cast<float>(value); });
     default:
-      throw Error(ErrorCode::bad_input,
-                  "Tensor \"" + tensor.name + "\" holds " + std::string(name_of(tensor.type)) +
-                      ", not floating point numbers; weights must be F32, F16 or BF16.");
+      throw Error(ErrorCode::runtime, "Only floating point numbers are converted to F32.");
   }
 }
 

@@ -63,6 +63,9 @@ class TensorFile {
 /// (bad_input) naming the tensor where it does not hold floating point numbers.
 void to_f32(const TensorView& tensor, std::span<float> out);
 
+/// The same for any run of values: `bytes` are those of out.size() values of a floating point type.
+void widen(DataType type, std::span<const std::byte> bytes, std::span<float> out);
+
 bool is_floating_point(DataType type);
 
 /// Rounds to nearest even, as PyTorch does. `bytes` is [values.size() * size_of(type)]; f32, f16 or

@@ -67,6 +67,12 @@ class Engine {
   /// The parameters in the order of bert_parameters(config()).
   virtual const std::vector<ParameterInfo>& parameters() const = 0;
   virtual void load_parameters(const ParameterReader& read) = 0;
+  /// The same values from where they are stored, which must not change as long as this engine is
+  /// used: it may read them in parts and some of them, such as the embeddings of a word, only when
+  /// they are first needed.
+  virtual void open_parameters(const ParameterStore& stored) {
+    load_parameters(read_whole(stored));
+  }
   virtual void store_parameters(const ParameterWriter& write) const = 0;
 
   /// Scores of every token, without dropout.

@@ -43,4 +43,10 @@ std::vector<ParameterInfo> bert_parameters(const BertConfig& config) {
   return all;
 }
 
+ParameterReader read_whole(const ParameterStore& stored) {
+  return [stored](const ParameterInfo& info, std::span<float> values) {
+    stored(info).read(/*first=*/0, values);
+  };
+}
+
 }  // namespace bertrand

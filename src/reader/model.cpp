@@ -26,7 +26,7 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   model.tokenizer_ =
       std::make_unique<const Tokenizer>(load_tokenizer(folder, options.lower_case).tokenizer);
   model.engine_ = make_cpu_engine(folder.config(), {options.threads, options.precision});
-  model.engine_->load_parameters(folder.parameters(/*seed=*/0));
+  model.engine_->open_parameters(folder.stored_parameters(/*seed=*/0));
   return model;
 }
 

@@ -129,6 +129,44 @@ TEST_F(ModelFolderTest, ReaderOutlivesTheFolder) {
   EXPECT_EQ(values, test::small_values(info));
 }
 
+TEST_F(ModelFolderTest, ReadsPartsOfParameters) {
+  for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16, DataType::i8}) {
+    test::TemporaryFolder written;
+    ModelFolderContents contents = test::small_contents(written);
+    contents.type = type;
+    write_model_folder(written.path(), contents);
+    const auto infos = bert_parameters(small_config());
+    std::vector<StoredParameter> stored;
+    std::vector<std::vector<float>> whole;
+    {
+      const ModelFolder folder = ModelFolder::open(written.path());
+      whole = read_all(folder, 0);
+      std::transform(infos.begin(), infos.end(), std::back_inserter(stored),
+                     folder.stored_parameters(0));
+    }
+    for (size_t i = 0; i < infos.size(); ++i) {
+      const std::vector<float>& all = whole[i];
+      for (size_t first = 0; first < all.size(); ++first) {
+        std::vector<float> part(std::min<size_t>(all.size() - first, 8));
+        stored[i].read(first, part);
+        EXPECT_TRUE(
+            std::equal(part.begin(), part.end(), all.begin() + static_cast<std::ptrdiff_t>(first)))
+            << infos[i].name << " from " << first;
+      }
+      std::vector<float> more(2);
+      EXPECT_THAT(test::error_of(1, [&] { stored[i].read(all.size() - 1, more); }),
+                  HasSubstr(infos[i].name));
+      EXPECT_EQ(stored[i].int8.empty(), stored[i].scales.empty());
+      const auto columns = static_cast<size_t>(infos[i].shape.back());
+      for (size_t place = 0; place < stored[i].int8.size(); ++place) {
+        EXPECT_EQ(static_cast<float>(stored[i].int8[place]) * stored[i].scales[place / columns],
+                  all[place]);
+      }
+    }
+    EXPECT_EQ(stored[0].int8.empty(), type != DataType::i8);
+  }
+}
+
 TEST_F(ModelFolderTest, ReadsNamesWithoutPrefixAndOldNames) {
   Weights weights = small_weights();
   rename(weights, [](const std::string& name) {

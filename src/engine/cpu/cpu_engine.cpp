@@ -16,6 +16,7 @@
 #include "engine/cpu/optimizer.h"
 #include "engine/cpu/packed.h"
 #include "engine/cpu/products.h"
+#include "engine/cpu/stored_parameters.h"
 
 namespace bertrand {
 namespace {
@@ -33,6 +34,7 @@ class CpuEngine final : public CpuEngineWithStates {
         layout_(config_, options.precision == Precision::fp32 ? cpu::panel_width() : 1),
         trains_(options.precision != Precision::int8),
         pool_(options.threads),
+        stored_(layout_, pool_),
         network_(config_, layout_, options.precision, pool_) {
     parameters_.reserve_zeroed(layout_.size);
   }
@@ -41,20 +43,35 @@ class CpuEngine final : public CpuEngineWithStates {
   const std::vector<ParameterInfo>& parameters() const override { return layout_.parameters; }
 
   void load_parameters(const ParameterReader& read) override {
+    stored_.close();
     read_into(parameters_.data(), read);
     network_.parameters_changed();
   }
+  void open_parameters(const ParameterStore& stored) override {
+    // Without training, weights in 8 bits are made of what is stored: there need be no others.
+    stored_.open(stored, /*with_weights=*/trains_, parameters_.data());
+    network_.parameters_changed();
+    if (!trains_) {
+      network_.round_stored_weights(stored_.parameters());
+    }
+  }
   void store_parameters(const ParameterWriter& write) const override {
-    write_from(parameters_.data(), write);
+    if (stored_.is_open()) {
+      write_stored(write);
+    } else {
+      write_from(parameters_.data(), write);
+    }
   }
 
   SpanLogits forward(const PackedBatch& batch) override {
+    stored_.need_words(batch.ids, parameters_.data());
     return batch.tokens() == 0 ? SpanLogits() : network_.forward(batch, parameters_.data());
   }
   std::vector<std::vector<float>> hidden_states(const PackedBatch& batch) override {
     if (batch.tokens() == 0) {
       return std::vector<std::vector<float>>(static_cast<size_t>(config_.num_hidden_layers) + 1);
     }
+    stored_.need_words(batch.ids, parameters_.data());
     return network_.hidden_states(batch, parameters_.data());
   }
 
@@ -109,6 +126,7 @@ class CpuEngine final : public CpuEngineWithStates {
       throw Error(ErrorCode::usage,
                   "int8 computes answers and does not train; give --precision fp32 or bf16.");
     }
+    stored_.take_over(parameters_.data());
     if (!optimizer_) {
       gradients_.reserve_zeroed(layout_.size);
       optimizer_.emplace(layout_, pool_);
@@ -132,6 +150,14 @@ class CpuEngine final : public CpuEngineWithStates {
       } else {
         read(info, {array + layout_.offsets[i], size});
       }
+    }
+  }
+  void write_stored(const ParameterWriter& write) const {
+    std::vector<float> values;
+    for (size_t i = 0; i < layout_.parameters.size(); ++i) {
+      values.resize(static_cast<size_t>(layout_.parameters[i].size()));
+      stored_.parameters()[i].read(/*first=*/0, values);
+      write(layout_.parameters[i], values);
     }
   }
   void write_zeros(const ParameterWriter& write) const {
@@ -158,6 +184,7 @@ class CpuEngine final : public CpuEngineWithStates {
   Layout layout_;
   const bool trains_;
   ThreadPool pool_;
+  cpu::StoredParameters stored_;
   Network network_;
   Aligned<float> parameters_;
   Aligned<float> gradients_;

@@ -42,10 +42,16 @@ struct Int8Weights {
   std::vector<float> scales;  ///< [n]
   std::vector<int32_t> sums;  ///< [n], over k: what one of the zero point adds to the product
 
-  size_t panels_count() const;
-  /// One panel of them, so that several threads may make them. reserve() comes first.
+  /// Room for them; until its row is set, a column is zero.
   void reserve(size_t n, size_t k);
-  void set_panel(size_t panel, const float* rows);
+
+  /// Column `row` of B from its row [k] of the transpose. Several threads may set one each.
+  void set_row(size_t row, const float* values);
+  /// The same bits from numbers and their factor: what number * factor would give.
+  void set_row(size_t row, const int8_t* numbers, float factor);
+
+ private:
+  int8_t* column(size_t row);
 };
 
 inline constexpr size_t kInt8Panel = 64;

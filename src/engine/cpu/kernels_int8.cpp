@@ -252,41 +252,6 @@ void Int8Rows::set_row(size_t row, size_t columns, const float* x) {
   (columns, x, values_.data() + row * stride_, scales_.data() + row, zeros_.data() + row);
 }
 
-size_t Int8Weights::panels_count() const { return (n + kInt8Panel - 1) / kInt8Panel; }
-
-void Int8Weights::reserve(size_t new_n, size_t new_k) {
-  n = new_n;
-  k = new_k;
-  panels.reserve(panels_count() * kInt8Panel * ((k + 3) / 4 * 4));
-  scales.resize(n);
-  sums.resize(n);
-}
-
-void Int8Weights::set_panel(size_t panel, const float* rows) {
-  const size_t groups = (k + 3) / 4;
-  int8_t* values = panels.data() + panel * kInt8Panel * 4 * groups;
-  std::fill_n(values, kInt8Panel * 4 * groups, int8_t{0});
-  const size_t first = panel * kInt8Panel;
-  for (size_t column = first; column < std::min(n, first + kInt8Panel); ++column) {
-    const float* row = rows + column * k;
-    float most = 0;
-    float check = 0;
-    for (size_t i = 0; i < k; ++i) {
-      most = std::max(most, std::fabs(row[i]));
-      check += row[i] - row[i];
-    }
-    scales[column] = check == 0 ? most / 127 : NAN;
-    const float inverse = most > 0 && check == 0 ? 127 / most : 0.0F;
-    int32_t sum = 0;
-    for (size_t i = 0; i < k && inverse > 0; ++i) {
-      const long q = std::lround(row[i] * inverse);
-      values[(i / 4 * kInt8Panel + (column - first)) * 4 + i % 4] = static_cast<int8_t>(q);
-      sum += static_cast<int32_t>(q);
-    }
-    sums[column] = sum;
-  }
-}
-
 void multiply(const Int8Product& product) {
   const Int8Rows& a = *product.a;
   HWY_DYNAMIC_DISPATCH(multiply_int8)

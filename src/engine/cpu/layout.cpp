@@ -112,9 +112,14 @@ bool Layout::in_panels(size_t index) const {
 }
 
 void Layout::load(size_t index, std::span<const float> values, float* array) const {
-  const auto& shape = parameters[index].shape;
-  pack_panels(static_cast<size_t>(shape[1]), static_cast<size_t>(shape[0]), panel_width,
-              values.data(), array + offsets[index]);
+  load_rows(index, /*first_row=*/0, values, array);
+}
+
+void Layout::load_rows(size_t index, size_t first_row, std::span<const float> rows,
+                       float* array) const {
+  const auto depth = static_cast<size_t>(parameters[index].shape[1]);
+  pack_panels(depth, rows.size() / depth, panel_width, rows.data(),
+              array + offsets[index] + first_row * depth);
 }
 
 void Layout::store(size_t index, const float* array, std::span<float> values) const {

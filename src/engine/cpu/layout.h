@@ -43,6 +43,9 @@ class Layout {
   void load(size_t index, std::span<const float> values, float* array) const;
   void store(size_t index, const float* array, std::span<float> values) const;
 
+  /// load() of some rows, from a multiple of panel_width on.
+  void load_rows(size_t index, size_t first_row, std::span<const float> rows, float* array) const;
+
   std::vector<ParameterInfo> parameters;
   std::vector<size_t> offsets;  ///< of parameters[i]
   std::vector<size_t> sizes;    ///< of parameters[i] with what fills up its panels

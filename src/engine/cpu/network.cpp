@@ -137,28 +137,6 @@ void Network::round_weights() {
   rounded_weights_fresh_ = true;
 }
 
-void Network::round_weights_to_int8() {
-  int8_weights_.resize(layout_.weights_count);
-  struct Panel {
-    const Weight* weight;
-    size_t index;
-  };
-  std::vector<Panel> panels;
-  for (const LayerLayout& at : layout_.layers) {
-    for (const Weight* weight : at.weights()) {
-      Int8Weights& rounded = int8_weights_[weight->number];
-      rounded.reserve(weight->n, weight->k);
-      for (size_t index = 0; index < rounded.panels_count(); ++index) {
-        panels.push_back({weight, index});
-      }
-    }
-  }
-  pool_.for_each(panels.size(), [&](size_t index, unsigned) {
-    const Panel& panel = panels[index];
-    int8_weights_[panel.weight->number].set_panel(panel.index, parameters_ + panel.weight->offset);
-  });
-}
-
 void Network::round_weights_to_bf16() {
   bf16_weights_.reserve(layout_.size);
   constexpr size_t kPiece = 1 << 16;

@@ -40,6 +40,10 @@ class Network {
   /// Tells that the values of the parameters are others now.
   void parameters_changed() { rounded_weights_fresh_ = false; }
 
+  /// For int8: takes the weights of products from where they are stored, by the layout's
+  /// parameters, so that they need not be among `parameters`.
+  void round_stored_weights(std::span<const StoredParameter> stored);
+
   SpanLogits forward(const PackedBatch& batch, const float* parameters);
 
   /// As Engine::backward; gradients has the parameters' layout. Without accumulate what lies in
@@ -114,7 +118,6 @@ class Network {
   void reserve_layer(Layer& layer) const;
   void round_weights();
   void round_weights_to_bf16();
-  void round_weights_to_int8();
   void for_each_block(const std::function<void(const Block&)>& body);
   void for_each_head(const std::function<void(const AttentionHead& head, size_t first_token,
                                               AttentionScratch& scratch)>& body,
@@ -141,6 +144,10 @@ class Network {
     return training_ && index > 0 ? layers_[index - 1].output : embedded_;
   }
   Operand& output(size_t index) { return training_ ? layers_[index].output : embedded_; }
+
+  // network_int8.cpp
+  void reserve_int8_weights();
+  void round_weights_to_int8();
 
   // forward.cpp
   void run_forward(const std::function<void(size_t layer)>& after_layer);

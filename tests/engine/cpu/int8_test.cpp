@@ -2,8 +2,10 @@
 // instruction set this machine has.
 #include "engine/cpu/int8.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -37,8 +39,8 @@ std::vector<float> int8_product(const Shape& shape, const std::vector<float>& a,
   }
   cpu::Int8Weights weights;
   weights.reserve(shape.n, shape.k);
-  for (size_t panel = 0; panel < weights.panels_count(); ++panel) {
-    weights.set_panel(panel, b.data());
+  for (size_t row = 0; row < shape.n; ++row) {
+    weights.set_row(row, b.data() + row * shape.k);
   }
   constexpr float kUntouched = 77;
   const size_t stride = shape.n + 3;
@@ -145,6 +147,101 @@ TEST_P(Int8, WhatIsNoNumberShows) {
       EXPECT_TRUE(std::isfinite(of_column[0]) && std::isfinite(of_column[5]));
       EXPECT_TRUE(std::isnan(of_column[1]) && std::isnan(of_column[6]));
     }
+  }
+}
+
+/// What lies in the column of one row, with its scale and sum.
+struct Column {
+  std::vector<int8_t> numbers;
+  float scale = 0;
+  int32_t sum = 0;
+};
+
+Column column_of(const cpu::Int8Weights& weights, size_t row) {
+  Column column{{}, weights.scales[row], weights.sums[row]};
+  const size_t groups = (weights.k + 3) / 4;
+  const int8_t* panel =
+      weights.panels.data() + row / cpu::kInt8Panel * cpu::kInt8Panel * 4 * groups;
+  for (size_t i = 0; i < 4 * groups; ++i) {
+    column.numbers.push_back(panel[(i / 4 * cpu::kInt8Panel + row % cpu::kInt8Panel) * 4 + i % 4]);
+  }
+  return column;
+}
+
+/// The plain way to round a row.
+Column rounded(std::vector<float> row) {
+  float most = 0;
+  bool is_finite = true;
+  for (const float value : row) {
+    most = std::max(most, std::fabs(value));
+    is_finite = is_finite && std::isfinite(value);
+  }
+  const float inverse = most > 0 && is_finite ? 127 / most : 0.0F;
+  Column column{{}, is_finite ? most / 127 : std::nanf(""), 0};
+  row.resize((row.size() + 3) / 4 * 4, 0.0F);
+  for (const float value : row) {
+    const bool is_zero = inverse == 0 || !std::isfinite(inverse);
+    const auto number = static_cast<int32_t>(is_zero ? 0 : std::lround(value * inverse));
+    column.numbers.push_back(static_cast<int8_t>(number));
+    column.sum += number;
+  }
+  return column;
+}
+
+void expect_same(const Column& got, const Column& expected) {
+  EXPECT_EQ(got.numbers, expected.numbers);
+  EXPECT_EQ(got.sum, expected.sum);
+  EXPECT_TRUE(got.scale == expected.scale || (std::isnan(got.scale) && std::isnan(expected.scale)));
+}
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+const std::vector<float> odd_floats = {0.0F,  1e-40F,    1e-37F,     1e37F,
+                                       3e38F, kInfinity, -kInfinity, std::nanf("")};
+
+TEST(Int8Weights, RoundAsThePlainWay) {
+  const size_t k = 1030;  // more than one piece, and not whole groups
+  for (size_t seed = 0; seed < 20; ++seed) {
+    auto row = random_floats(k, static_cast<uint32_t>(seed));
+    if (seed < odd_floats.size()) row[seed * 100] = odd_floats[seed];
+    if (seed == 8) std::fill(row.begin(), row.end(), 0.0F);
+    if (seed == 9) std::fill(row.begin(), row.end(), 1e-40F);
+    if (seed == 10) row = {127, 0.5F, -0.5F, 0.49999997F, -0.49999997F, 126.5F, -126.5F, 2.5F};
+    row.resize(k, 0.0F);
+    cpu::Int8Weights weights;
+    weights.reserve(/*n=*/70, k);
+    // What was there before leaves no trace.
+    weights.set_row(66, random_floats(k, 99).data());
+    weights.set_row(66, row.data());
+    expect_same(column_of(weights, 66), rounded(row));
+    expect_same(column_of(weights, 65), rounded(std::vector<float>(k)));
+    expect_same(column_of(weights, 67), rounded(std::vector<float>(k)));
+  }
+}
+
+TEST(Int8Weights, NumbersGiveTheBitsOfTheirFloats) {
+  const size_t k = 102;
+  std::mt19937 generator(1);
+  for (size_t round = 0; round < 300; ++round) {
+    // Most rows hold 127, as those that were rounded here do; some hold less, or -128.
+    const int32_t most = round % 5 != 0 ? 127 : static_cast<int32_t>(round % 127);
+    std::vector<int8_t> numbers(k);
+    for (int8_t& number : numbers) {
+      number = static_cast<int8_t>(static_cast<int32_t>(generator() % 255) % (most + 1) *
+                                   (generator() % 2 == 0 ? 1 : -1));
+    }
+    numbers[round % k] = static_cast<int8_t>(round % 2 == 0 ? most : -most);
+    if (round % 50 == 1) numbers[3] = -128;
+    float factor = std::ldexp(1 + static_cast<float>(generator() % 8388608) / 8388608,
+                              static_cast<int>(generator() % 40) - 30);
+    if (round % 20 == 2) factor = odd_floats[round / 20 % odd_floats.size()];
+    if (round % 20 == 3) factor = -factor;
+    std::vector<float> values(k);
+    std::transform(numbers.begin(), numbers.end(), values.begin(),
+                   [&](int8_t number) { return static_cast<float>(number) * factor; });
+    cpu::Int8Weights weights;
+    weights.reserve(/*n=*/3, k);
+    weights.set_row(1, numbers.data(), factor);
+    expect_same(column_of(weights, 1), rounded(values));
   }
 }
 
