@@ -13,7 +13,7 @@ namespace bertrand {
 
 /// How a Reader computes and what it takes for an answer. The values given are those of SQuAD.
 struct ReaderOptions {
-  unsigned threads = 0;            ///< 0: all this process may use
+  unsigned threads = 0;            ///< 0: all this process may use, which is also the most
   std::string precision = "fp32";  ///< of matrix products: fp32, int8, or, on processors that
                                    ///< have it, bf16
   std::optional<bool> lower_case = std::nullopt;  ///< instead of what the model's folder says

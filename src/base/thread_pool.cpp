@@ -1,54 +1,16 @@
 #include "base/thread_pool.h"
 
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <sched.h>
-#include <string>
 #include <system_error>
 
 #include <fmt/format.h>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 
 namespace bertrand {
 namespace {
-
-/// CPUs that one group's cpu.max ("quota period", in microseconds, or "max period") allows, rounded
-/// up; 0 where there is no limit.
-unsigned cpus_of_quota(const std::filesystem::path& cpu_max) {
-  std::ifstream file(cpu_max);
-  double quota = 0;
-  double period = 0;
-  if (!(file >> quota >> period) || period <= 0) {
-    return 0;
-  }
-  return static_cast<unsigned>(std::max(1.0, std::ceil(quota / period)));
-}
-
-/// The tightest limit of this process's cgroup (version 2) and of the groups that one lies in; 0
-/// where there is none.
-unsigned cgroup_cpus() {
-  const std::filesystem::path root = "/sys/fs/cgroup";
-  unsigned tightest = 0;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    if (line.rfind("0::/", 0) != 0) {
-      continue;
-    }
-    for (std::filesystem::path group = line.substr(4);; group = group.parent_path()) {
-      const unsigned cpus = cpus_of_quota(root / group / "cpu.max");
-      if (cpus != 0 && (tightest == 0 || cpus < tightest)) {
-        tightest = cpus;
-      }
-      if (group.empty()) {
-        break;
-      }
-    }
-  }
-  return tightest;
-}
 
 /// A loop in the engine lasts from microseconds up; a short spin spares the futex between two of
 /// them.
@@ -76,6 +38,11 @@ unsigned available_threads() {
   }
   const unsigned limit = cgroup_cpus();
   return limit == 0 ? cpus : std::min(cpus, limit);
+}
+
+unsigned usable_threads(unsigned asked) {
+  const unsigned available = available_threads();
+  return asked == 0 ? available : std::min(asked, available);
 }
 
 ThreadPool::ThreadPool(unsigned threads) {

@@ -14,6 +14,10 @@ namespace bertrand {
 /// its cgroup (rounded up), at least 1.
 unsigned available_threads();
 
+/// `asked`, but no more than available_threads(), and all of those where it is 0: more threads than
+/// processors only wait for one another.
+unsigned usable_threads(unsigned asked);
+
 /// A fixed set of threads that share out loops. Not re-entrant: a body must not call for_each of
 /// the pool it runs in.
 class ThreadPool {

@@ -175,7 +175,7 @@ std::string plain_text(const Question& question, const std::vector<FoundAnswer>&
 
 ReaderOptions reader_options(const CLI::App& command, const Flags& flags) {
   ReaderOptions options;
-  options.threads = flags.model.threads;
+  options.threads = chosen_threads(flags.model.threads);
   options.precision = name_of(flags.model.precision);
   options.lower_case = flags.model.lower_case;
   if (command.count("--max-seq-length") > 0) options.max_seq_length = flags.windows.max_seq_length;

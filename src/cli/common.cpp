@@ -48,12 +48,21 @@ void add_case_flags(CLI::App& command, std::optional<bool>& lower_case) {
 }
 
 void add_threads_flag(CLI::App& command, unsigned& threads) {
-  command.add_option("--threads", threads, "Threads to compute with [all there are]")
+  command
+      .add_option("--threads", threads,
+                  "Threads to compute with [all it may use, which is also the most]")
       ->check(CLI::Range(1u, 1024u))
       ->type_name("NUMBER");
 }
 
-unsigned chosen_threads(unsigned threads) { return threads != 0 ? threads : available_threads(); }
+unsigned chosen_threads(unsigned threads) {
+  const unsigned usable = usable_threads(threads);
+  if (usable < threads) {
+    spdlog::warn("--threads {} is cut to {}: the process may use no more (affinity mask, cgroup).",
+                 threads, usable);
+  }
+  return usable;
+}
 
 void add_precision_flag(CLI::App& command, Precision& precision) {
   command
@@ -142,7 +151,7 @@ fs::path find_model(const fs::path& given) {
 Model load_model(const CLI::App& command, const ModelFlags& flags, WindowOptions& windows) {
   const fs::path path = find_model(flags.path);
   Model model =
-      Model::load(path, {chosen_threads(flags.threads), flags.precision, flags.lower_case});
+      Model::load(path, {usable_threads(flags.threads), flags.precision, flags.lower_case});
   for (const std::string& note : model.notes()) spdlog::info("{}.", note);
   const auto positions = static_cast<uint32_t>(model.config().max_position_embeddings);
   if (command.count("--max-seq-length") == 0 && positions < windows.max_seq_length) {

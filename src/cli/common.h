@@ -23,7 +23,7 @@ void add_case_flags(CLI::App& command, std::optional<bool>& lower_case);
 /// --threads; stays 0 unless given, see chosen_threads.
 void add_threads_flag(CLI::App& command, unsigned& threads);
 
-/// All this process may use where `threads` is 0.
+/// What usable_threads makes of --threads; says so once where that is fewer.
 unsigned chosen_threads(unsigned threads);
 
 /// --precision.

@@ -16,7 +16,7 @@ constexpr uint32_t kUsualLength = 384;
 
 Model load(const std::filesystem::path& path, const ReaderOptions& options) {
   ModelOptions model;
-  model.threads = options.threads != 0 ? options.threads : available_threads();
+  model.threads = usable_threads(options.threads);
   model.precision = parse_precision(options.precision);
   model.lower_case = options.lower_case;
   return Model::load(path, model);
@@ -34,7 +34,7 @@ PredictOptions predict_options(const ReaderOptions& options, const BertConfig& c
   predict.answers.max_answer_tokens = options.max_answer_length;
   predict.answers.allow_no_answer = options.allow_no_answer;
   predict.answers.no_answer_threshold = options.no_answer_threshold;
-  predict.threads = options.threads != 0 ? options.threads : available_threads();
+  predict.threads = usable_threads(options.threads);
   return predict;
 }
 

@@ -149,5 +149,14 @@ TEST(AvailableThreads, AtLeastOneAndNoMoreThanTheAffinityMask) {
   ASSERT_EQ(::sched_setaffinity(0, sizeof before, &before), 0);
 }
 
+TEST(UsableThreads, AreThoseAskedForButNoMoreThanAvailable) {
+  const unsigned all = available_threads();
+  EXPECT_EQ(usable_threads(0), all);
+  EXPECT_EQ(usable_threads(1), 1U);
+  EXPECT_EQ(usable_threads(all), all);
+  EXPECT_EQ(usable_threads(all + 1), all);
+  EXPECT_EQ(usable_threads(1024), all);
+}
+
 }  // namespace
 }  // namespace bertrand

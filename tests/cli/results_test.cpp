@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/thread_pool.h"
 #include "cli/program.h"
 #include "predict/small_reader.h"
 
@@ -43,6 +44,17 @@ TEST(Help, ShowsDefaultsAndWhatIsRequired) {
   EXPECT_THAT(help, HasSubstr("(required)"));
   EXPECT_THAT(help, HasSubstr("--precision fp32|bf16|int8"));
   EXPECT_THAT(help, HasSubstr("[384]"));
+}
+
+TEST(Threads, AreNoMoreThanTheProcessMayUse) {
+  const bertrand::test::Program program;
+  bertrand::test::write_small_reader(program.path("model"));
+  const std::string command = "ask --model model -q 'what?' -c 'The owls hunt mice.' --threads ";
+  const Outcome cut = program.run(command + "1000");
+  EXPECT_EQ(cut.status, 0) << cut.err;
+  EXPECT_EQ(cut.err, "--threads 1000 is cut to " + std::to_string(bertrand::available_threads()) +
+                         ": the process may use no more (affinity mask, cgroup).\n");
+  EXPECT_EQ(program.run(command + "1").err, "");
 }
 
 /// A result that is lost must not look like success.

@@ -99,6 +99,11 @@ TEST_F(ReaderTest, ReadsNoMoreThanTheModelHasPositions) {
   EXPECT_EQ(answer.text, context.substr(answer.begin, answer.end - answer.begin));
 }
 
+TEST_F(ReaderTest, TakesNoMoreThreadsThanThereAre) {
+  Reader reader(model(), {.threads = 100000});  // so many could not be started
+  EXPECT_EQ(reader.ask(about_owls).size(), 1u);
+}
+
 TEST_F(ReaderTest, Moves) {
   Reader first(model());
   const std::string expected = first.ask(about_owls)[0].text;
