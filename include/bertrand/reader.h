@@ -15,7 +15,7 @@ namespace bertrand {
 struct ReaderOptions {
   unsigned threads = 0;            ///< 0: all this process may use, which is also the most
   std::string precision = "fp32";  ///< of matrix products: fp32, int8, or, on processors that
-                                   ///< have it, bf16
+                                   ///< have it, bf16; auto: fp32 or bf16, whichever is faster
   std::optional<bool> lower_case = std::nullopt;  ///< instead of what the model's folder says
 
   uint32_t max_seq_length = 0;     ///< tokens of question and text read at once, at most; 0: 384,
@@ -66,6 +66,9 @@ class Reader {
 
   /// The same for many questions, in their order; faster than one after the other.
   std::vector<std::vector<FoundAnswer>> ask(std::span<const Question> questions, size_t top_k = 1);
+
+  /// What it computes in: "fp32", "bf16" or "int8", also where `auto` was asked for.
+  std::string precision() const;
 
  private:
   struct Parts;

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -192,6 +193,9 @@ void ask(const CLI::App& command, const Flags& flags) {
   const fs::path model = find_model(flags.model.path);
   const std::vector<Question> questions = collect(command, flags);
   Reader reader(model, reader_options(command, flags));
+  if (flags.model.precision == Precision::automatic) {
+    spdlog::info("Precision auto: {}.", reader.precision());
+  }
   const bool json = flags.json || flags.format == "json";
   CountProgress progress("questions");
   for (size_t begin = 0; begin < questions.size(); begin += kAnsweredAtOnce) {

@@ -69,9 +69,9 @@ void add_precision_flag(CLI::App& command, Precision& precision) {
       .add_option_function<std::string>(
           "--precision",
           [&precision](const std::string& name) { precision = parse_precision(name); },
-          "What matrix products are computed in [fp32]")
-      ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
-      ->type_name("fp32|bf16|int8");
+          "What matrix products are computed in; auto: fp32 or bf16, whichever is faster [fp32]")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}))
+      ->type_name("auto|fp32|bf16|int8");
 }
 
 void add_window_flags(CLI::App& command, WindowOptions& options) {

@@ -115,6 +115,9 @@ void train(Flags& flags) {
   options.make_engine = [](const BertConfig& config, Precision precision, unsigned threads) {
     return make_cpu_engine(config, {threads, precision});
   };
+  options.choose_precision = [](const BertConfig& config, unsigned threads) {
+    return fastest_cpu_precision(config, threads, Purpose::training);
+  };
   options.progress = spdlog::should_log(spdlog::level::info) ? stderr : nullptr;
   options.terminal = ::isatty(STDERR_FILENO) != 0;
   options.evaluation_progress = [shown = std::make_shared<std::optional<CountProgress>>()](

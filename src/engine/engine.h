@@ -12,10 +12,11 @@
 namespace bertrand {
 
 /// What the matrix products are computed in; sums, weights and everything else stay f32. int8 only
-/// computes answers; it does not train.
-enum class Precision { fp32, bf16, int8 };
+/// computes answers; it does not train. No engine computes in `automatic`: it stands for what
+/// fastest_precision chooses.
+enum class Precision { fp32, bf16, int8, automatic };
 
-/// "fp32", "bf16", "int8".
+/// "fp32", "bf16", "int8", "auto".
 const char* name_of(Precision precision);
 
 /// The other way; throws Error (usage) naming what is allowed.

@@ -25,7 +25,15 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   model.notes_ = folder.notes();
   model.tokenizer_ =
       std::make_unique<const Tokenizer>(load_tokenizer(folder, options.lower_case).tokenizer);
-  model.engine_ = make_cpu_engine(folder.config(), {options.threads, options.precision});
+  Precision precision = options.precision;
+  if (precision == Precision::automatic) {
+    const PrecisionChoice choice =
+        fastest_cpu_precision(folder.config(), options.threads, Purpose::answers);
+    precision = choice.precision;
+    model.notes_.push_back("Precision auto: " + text_of(choice));
+  }
+  model.precision_ = precision;
+  model.engine_ = make_cpu_engine(folder.config(), {options.threads, precision});
   model.engine_->open_parameters(folder.stored_parameters(/*seed=*/0));
   return model;
 }

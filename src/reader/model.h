@@ -29,7 +29,10 @@ class Model {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   Engine& engine() { return *engine_; }
 
-  /// What was changed in the weights to fit the config; a line each.
+  /// What it computes in: what was asked for, or what `auto` came to.
+  Precision precision() const { return precision_; }
+
+  /// What was changed in the weights to fit the config, and what `auto` came to; a line each.
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
@@ -37,6 +40,7 @@ class Model {
 
   std::unique_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
+  Precision precision_ = Precision::fp32;
   std::vector<std::string> notes_;
 };
 

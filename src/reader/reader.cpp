@@ -92,6 +92,8 @@ Reader::~Reader() = default;
 Reader::Reader(Reader&& other) noexcept = default;
 Reader& Reader::operator=(Reader&& other) noexcept = default;
 
+std::string Reader::precision() const { return name_of(parts_->model.precision()); }
+
 std::vector<FoundAnswer> Reader::ask(const Question& question, size_t top_k) {
   return ask(std::span(&question, 1), top_k).front();
 }

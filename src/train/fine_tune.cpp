@@ -66,6 +66,7 @@ class FineTune {
     state_.recipe = chosen_recipe(options, saved_, folder_.config());
     state_.threads = options.threads;
     check_length(folder_.config(), recipe());
+    choose_precision();
   }
 
   RunEnd go() {
@@ -86,6 +87,22 @@ class FineTune {
  private:
   fs::path snapshot() const { return options_.out / "snapshot"; }
   const Recipe& recipe() const { return state_.recipe; }
+
+  /// `auto` is measured once a run: recipe and snapshots hold what it came to.
+  void choose_precision() {
+    if (recipe().precision != Precision::automatic) {
+      return;
+    }
+    if (saved_) {
+      state_.recipe.precision = saved_->recipe.precision;
+      spdlog::info("Precision auto: {}, as the run was begun.", name_of(recipe().precision));
+      return;
+    }
+    const PrecisionChoice choice =
+        options_.choose_precision(trained_config(folder_, recipe()), options_.threads);
+    state_.recipe.precision = choice.precision;
+    spdlog::info("Precision auto: {}.", text_of(choice));
+  }
 
   /// The dev file too: better refused now than after hours.
   void read_data() {

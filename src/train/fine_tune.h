@@ -10,6 +10,7 @@
 
 #include "checkpoint/tensor.h"
 #include "engine/engine.h"
+#include "engine/fastest_precision.h"
 #include "predict/predictor.h"
 #include "train/run.h"
 
@@ -17,6 +18,9 @@ namespace bertrand {
 
 using EngineMaker = std::function<std::unique_ptr<Engine>(const BertConfig& config,
                                                           Precision precision, unsigned threads)>;
+
+/// What Precision::automatic stands for in training with so many threads.
+using PrecisionChooser = std::function<PrecisionChoice(const BertConfig& config, unsigned threads)>;
 
 /// What the user asks for.
 struct FineTuneOptions {
@@ -35,6 +39,7 @@ struct FineTuneOptions {
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name, for run.json
   EngineMaker make_engine;
+  PrecisionChooser choose_precision;    ///< asked where the recipe says auto, at a run's begin
   std::FILE* progress = nullptr;        ///< where progress is shown; nullptr: nowhere
   bool terminal = false;                ///< `progress` is one
   PredictProgress evaluation_progress;  ///< of the evaluation; at the end done is all

@@ -34,7 +34,8 @@ constexpr std::array kOrders = {Word<WindowOrder>{"torch", WindowOrder::torch},
                                 Word<WindowOrder>{"length_aware", WindowOrder::length_aware}};
 constexpr std::array kActivations = {Word<Activation>{"gelu", Activation::gelu},
                                      Word<Activation>{"gelu_new", Activation::gelu_tanh}};
-constexpr std::array kPrecisions = {Word<Precision>{"fp32", Precision::fp32},
+constexpr std::array kPrecisions = {Word<Precision>{"auto", Precision::automatic},
+                                    Word<Precision>{"fp32", Precision::fp32},
                                     Word<Precision>{"bf16", Precision::bf16}};
 constexpr std::array kBooleans = {Word<bool>{"true", true}, Word<bool>{"false", false}};
 
@@ -80,7 +81,7 @@ void each_field(SomeRecipe& recipe, const Field& field) {
   field("doc_stride", recipe.doc_stride, "Tokens from one window's begin to the next's");
   field("max_query_length", recipe.max_query_length, "Most tokens of a question");
   field("seed", recipe.seed, "Seed of order, dropout and new weights");
-  field("precision", recipe.precision, "Of the matrix products");
+  field("precision", recipe.precision, "Of the matrix products; auto: whichever is faster");
 }
 
 template <typename T>

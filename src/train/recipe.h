@@ -47,7 +47,7 @@ struct Recipe {
   uint32_t doc_stride = 128;
   uint32_t max_query_length = 64;
   uint64_t seed = 42;
-  Precision precision = Precision::fp32;
+  Precision precision = Precision::fp32;  ///< `automatic` until the run has chosen one
 
   WindowOptions window_options() const;
 };

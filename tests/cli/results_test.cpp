@@ -42,7 +42,7 @@ TEST(Help, ShowsDefaultsAndWhatIsRequired) {
   const std::string help = program.run("predict --help").out;
   EXPECT_THAT(help, HasSubstr("--data FILE"));
   EXPECT_THAT(help, HasSubstr("(required)"));
-  EXPECT_THAT(help, HasSubstr("--precision fp32|bf16|int8"));
+  EXPECT_THAT(help, HasSubstr("--precision auto|fp32|bf16|int8"));
   EXPECT_THAT(help, HasSubstr("[384]"));
 }
 
@@ -55,6 +55,21 @@ TEST(Threads, AreNoMoreThanTheProcessMayUse) {
   EXPECT_EQ(cut.err, "--threads 1000 is cut to " + std::to_string(bertrand::available_threads()) +
                          ": the process may use no more (affinity mask, cgroup).\n");
   EXPECT_EQ(program.run(command + "1").err, "");
+}
+
+TEST(Precision, AutoIsToldInOneLineAndIsFp32OrBf16) {
+  const bertrand::test::Program program;
+  bertrand::test::write_small_reader(program.path("model"));
+  program.write("data.json", R"({"version": "1.1", "data": [{"paragraphs": [
+      {"context": "At night the owls hunt mice.", "qas": [
+        {"id": "b", "question": "what?", "answers": [{"text": "mice", "answer_start": 23}]}]}]}]})");
+  for (const char* command :
+       {"ask --model model -q 'what?' -c mice", "evaluate --data data.json --model model",
+        "predict --data data.json --model model --out answers"}) {
+    const Outcome outcome = program.run(std::string(command) + " --precision auto");
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, testing::ContainsRegex("Precision auto: (fp32|bf16)")) << command;
+  }
 }
 
 /// A result that is lost must not look like success.

@@ -97,6 +97,15 @@ TEST_F(TrainCommand, APipeGetsALineNowAndThen) {
   EXPECT_EQ(quiet.err, "");
 }
 
+TEST_F(TrainCommand, AutoIsAPrecisionOfTheRecipe) {
+  const Outcome outcome = train("--out run --max-steps 2 --precision auto");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const std::string chosen = json("run/recipe.json").at("precision");
+  EXPECT_THAT(chosen, testing::AnyOf("fp32", "bf16"));
+  EXPECT_EQ(json("run/run.json").at("precision"), chosen);
+  EXPECT_THAT(outcome.err, HasSubstr("Precision auto: " + chosen + " ("));
+}
+
 TEST_F(TrainCommand, EveryRecipeValueIsAFlag) {
   const Outcome outcome = program_.run(
       command("--train data.json --out run --max-steps 1 --recipe reference --learning-rate 1e-4 "

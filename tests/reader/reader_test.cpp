@@ -99,6 +99,14 @@ TEST_F(ReaderTest, ReadsNoMoreThanTheModelHasPositions) {
   EXPECT_EQ(answer.text, context.substr(answer.begin, answer.end - answer.begin));
 }
 
+TEST_F(ReaderTest, TellsWhatItComputesIn) {
+  EXPECT_EQ(Reader(model()).precision(), "fp32");
+  EXPECT_EQ(Reader(model(), {.precision = "int8"}).precision(), "int8");
+  Reader reader(model(), {.precision = "auto"});
+  EXPECT_THAT(reader.precision(), testing::AnyOf("fp32", "bf16"));
+  EXPECT_EQ(reader.ask(about_owls).size(), 1u);
+}
+
 TEST_F(ReaderTest, TakesNoMoreThreadsThanThereAre) {
   Reader reader(model(), {.threads = 100000});  // so many could not be started
   EXPECT_EQ(reader.ask(about_owls).size(), 1u);

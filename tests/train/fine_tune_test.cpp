@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <unistd.h>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -208,6 +209,39 @@ TEST_F(FineTuneTest, ResumeRefusesAnotherRecipeDataOrModel) {
   options_ = same;
   options_.model = options_.out / "snapshot";
   EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("another model"));
+}
+
+TEST_F(FineTuneTest, AutoIsChosenOnceARunAndKept) {
+  Precision found = Precision::bf16;
+  int asked = 0;
+  std::vector<Precision> made;
+  options_.choose_precision = [&](const BertConfig&, unsigned) {
+    ++asked;
+    return PrecisionChoice{found, {}};
+  };
+  options_.make_engine = [&](const BertConfig& some, Precision precision, unsigned) {
+    made.push_back(precision);
+    return std::make_unique<SmallEngine>(some);
+  };
+  fine_tune(options_);  // without auto nothing is measured
+  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(std::exchange(made, {}), std::vector{Precision::fp32});
+  options_.out = root_ / "auto";
+  options_.recipe_values["precision"] = "auto";
+  options_.run.stop_after_steps = 2;
+  EXPECT_EQ(fine_tune(options_), RunEnd::stopped);
+  EXPECT_EQ(json("recipe.json")["precision"], "bf16");
+  EXPECT_EQ(json("snapshot/training.json")["recipe"]["precision"], "bf16");
+  EXPECT_EQ(json("run.json")["precision"], "bf16");
+  found = Precision::fp32;  // the machine is another one, or busy
+  options_.resume = true;
+  EXPECT_EQ(fine_tune(options_), RunEnd::stopped);  // told auto again
+  options_.run.stop_after_steps = 0;
+  options_.recipe_values.clear();
+  EXPECT_EQ(fine_tune(options_), RunEnd::finished);
+  EXPECT_EQ(json("recipe.json")["precision"], "bf16");
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(made, std::vector<Precision>(3, Precision::bf16));
 }
 
 TEST_F(FineTuneTest, ResumeNeedsASnapshot) {

@@ -153,6 +153,15 @@ TEST(Recipe, ValuesOutOfRangeAreRefusedByTheirFlag) {
   EXPECT_NO_THROW(check_recipe(Recipe()));
 }
 
+TEST(Recipe, PrecisionMayBeAutoButNotInt8) {
+  Recipe recipe;
+  EXPECT_EQ(recipe.precision, Precision::fp32);
+  set_recipe_value(recipe, "precision", "auto");
+  EXPECT_EQ(recipe.precision, Precision::automatic);
+  EXPECT_THAT(error_of([&] { set_recipe_value(recipe, "precision", "int8"); }, ErrorCode::usage),
+              HasSubstr("auto|fp32|bf16"));
+}
+
 TEST(Recipe, BadJsonNamesTheFileAndTheKey) {
   const auto read = [](const std::string& text) {
     return error_of([&] { recipe_from_json(text, "somewhere"); }, ErrorCode::bad_input);

@@ -198,8 +198,28 @@ class CpuEngine final : public CpuEngineWithStates {
 
 bool cpu_multiplies_bf16() { return cpu::has_bf16_products(); }
 
+PrecisionChoice fastest_cpu_precision(const BertConfig& config, unsigned threads, Purpose purpose) {
+  constexpr size_t kMostTokens = 4096;  // of a batch
+  std::vector<Precision> allowed = {Precision::fp32};
+  if (cpu_multiplies_bf16()) {
+    allowed.push_back(Precision::bf16);
+  }
+  PrecisionTrial trial;
+  trial.allowed = allowed;
+  trial.tokens = std::min(kMostTokens, threads * cpu::kMostBlockRows);  // a block for each thread
+  trial.purpose = purpose;
+  trial.make_engine = [threads](const BertConfig& layer, Precision precision) {
+    return make_cpu_engine(layer, {threads, precision});
+  };
+  return fastest_precision(config, trial);
+}
+
 std::unique_ptr<CpuEngineWithStates> make_cpu_engine(const BertConfig& config,
                                                      const CpuOptions& options) {
+  if (options.precision == Precision::automatic) {
+    throw Error(ErrorCode::usage,
+                "An engine computes in one precision; fastest_cpu_precision says which.");
+  }
   if (options.precision == Precision::bf16 && !cpu_multiplies_bf16()) {
     throw Error(ErrorCode::usage,
                 "This CPU has no bf16 instructions (AVX512_BF16 or AMX); give --precision fp32.");

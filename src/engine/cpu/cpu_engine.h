@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/fastest_precision.h"
 
 namespace bertrand {
 
@@ -15,6 +16,10 @@ struct CpuOptions {
 /// True where the machine multiplies bf16 (AVX512_BF16 or AMX) and the matrix library uses it.
 bool cpu_multiplies_bf16();
 
+/// What `auto` stands for on this CPU: fp32 or bf16, whichever is faster with so many threads.
+/// Never int8, which changes answers more than a wish for speed says.
+PrecisionChoice fastest_cpu_precision(const BertConfig& config, unsigned threads, Purpose purpose);
+
 /// An Engine that also shows what is between embeddings and scores.
 class CpuEngineWithStates : public Engine {
  public:
@@ -23,7 +28,7 @@ class CpuEngineWithStates : public Engine {
 };
 
 /// BERT on the CPU, forward and backward derived by hand, over packed tokens: no padding is
-/// computed. Throws Error (usage) where the precision is not supported by this CPU.
+/// computed. Throws Error (usage) where the precision is not supported by this CPU, or is `auto`.
 std::unique_ptr<CpuEngineWithStates> make_cpu_engine(const BertConfig& config,
                                                      const CpuOptions& options);
 

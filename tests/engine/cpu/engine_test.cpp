@@ -331,5 +331,20 @@ TEST(Engine, Int8IsCloseToF32AndOnlyAnswers) {
   }
 }
 
+/// Which one it is depends on the machine.
+TEST(CpuEngine, AutoIsFp32OrBf16AndNothingToComputeIn) {
+  const BertConfig config = small_config(2, 16);
+  for (const Purpose purpose : {Purpose::answers, Purpose::training}) {
+    const PrecisionChoice choice = fastest_cpu_precision(config, /*threads=*/2, purpose);
+    EXPECT_TRUE(choice.precision == Precision::fp32 ||
+                (choice.precision == Precision::bf16 && cpu_multiplies_bf16()));
+    EXPECT_EQ(choice.timed.size(), cpu_multiplies_bf16() ? 2U : 0U);
+    for (const PrecisionChoice::Timed& timed : choice.timed) {
+      EXPECT_GT(timed.seconds, 0);
+    }
+  }
+  EXPECT_THROW(make_cpu_engine(config, {1, Precision::automatic}), Error);
+}
+
 }  // namespace
 }  // namespace bertrand::test
