@@ -11,9 +11,9 @@
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "commands.h"
 #include "common.h"
+#include "engine/cpu/cpu_engine.h"
 #include "measure/measure.h"
 #include "train/machine.h"
 
@@ -48,6 +48,7 @@ struct Row {
   unsigned threads = 0;
   Result result;
 
+  bool trains() const { return work == Work::training || work == Work::training_4; }
   bool latency() const { return work == Work::latency_128 || work == Work::latency_384; }
 };
 
@@ -55,11 +56,17 @@ struct Row {
 /// an epoch for training.
 double squad_seconds(const Row& row) {
   const BertConfig config = row.model->make();
-  const bool trains = row.work != Work::inference;
-  const double work = trains ? 3 * useful_work(config, measure::kSquadTrain)
-                             : useful_work(config, measure::kSquadDev);
+  const double work = row.trains() ? 3 * useful_work(config, measure::kSquadTrain)
+                                   : useful_work(config, measure::kSquadDev);
   return work / row.result.gflops;
 }
+
+/// What `auto` stands for, for the shapes of a model.
+struct AutoPrecision {
+  const NamedConfig* model = nullptr;
+  Precision answers = Precision::fp32;
+  Precision training = Precision::fp32;
+};
 
 /// "6 h 12 min", "12 min 5 s" or "48 s".
 std::string duration_text(double seconds) {
@@ -81,7 +88,9 @@ Json to_json(const Row& row) {
                {"product_gflops", result.rates.product},
                {"fma_gflops", result.rates.fma},
                {"void", !result.valid}};
-  if (row.latency()) {
+  if (row.work == Work::scaling) {
+    json["scaling"] = result.scaling;
+  } else if (row.latency()) {
     json["median_seconds"] = result.latency.median;
     json["percentile_99_seconds"] = result.latency.percentile_99;
     json["machine_excess_seconds"] = result.latency.machine_excess;
@@ -92,13 +101,16 @@ Json to_json(const Row& row) {
   return json;
 }
 
-void print_json(const std::vector<Row>& rows, unsigned threads) {
+void print_json(const std::vector<Row>& rows, const std::vector<AutoPrecision>& choices,
+                unsigned threads) {
   const Machine machine = this_machine();
-  Json json = {{"version", BERTRAND_VERSION},
-               {"processor", machine.processor},
-               {"threads", threads},
-               {"date", utc_time()},
-               {"rows", Json::array()}};
+  Json json = {{"version", BERTRAND_VERSION}, {"processor", machine.processor},
+               {"threads", threads},          {"date", utc_time()},
+               {"auto", Json::object()},      {"rows", Json::array()}};
+  for (const AutoPrecision& choice : choices) {
+    json["auto"][choice.model->name] = {{"answers", name_of(choice.answers)},
+                                        {"training", name_of(choice.training)}};
+  }
   for (const Row& row : rows) json["rows"].push_back(to_json(row));
   print_result(json.dump() + "\n");
 }
@@ -114,8 +126,26 @@ std::string latency_text(const Row& row) {
   return text;
 }
 
+std::string squad_text(const Row& row) {
+  return fmt::format("SQuAD v1.1, {}, {}, {}: {}, about {}\n", row.model->name,
+                     name_of(row.precision), measure::name_of(row.work),
+                     row.trains() ? "one epoch" : "development set",
+                     duration_text(squad_seconds(row)));
+}
+
+std::string scaling_text(const Row& row) {
+  return fmt::format("Threads, {}: the share of R on {} threads is {:.2f} x that on one.\n",
+                     row.model->name, row.threads, row.result.scaling);
+}
+
+std::string auto_text(const AutoPrecision& choice) {
+  return fmt::format("--precision auto, {}: {} for answers, {} for training.\n", choice.model->name,
+                     name_of(choice.answers), name_of(choice.training));
+}
+
 /// At most 80 columns.
-std::string table_text(const std::vector<Row>& rows, unsigned threads) {
+std::string table_text(const std::vector<Row>& rows, const std::vector<AutoPrecision>& choices,
+                       unsigned threads) {
   std::string text;
   const std::string processor = this_machine().processor;
   text += fmt::format("{:.60}, {} thread{}; rates in GFLOP/s\n\n",
@@ -145,33 +175,56 @@ std::string table_text(const std::vector<Row>& rows, unsigned threads) {
     if (row.latency()) text += latency_text(row);
   }
   for (const Row& row : rows) {
-    if (row.latency()) continue;
-    text += fmt::format("SQuAD v1.1, {}, {}, {}: {}, about {}\n", row.model->name,
-                        name_of(row.precision), measure::name_of(row.work),
-                        row.work == Work::inference ? "development set" : "one epoch",
-                        duration_text(squad_seconds(row)));
+    if (!row.latency() && row.work != Work::scaling) text += squad_text(row);
   }
+  for (const Row& row : rows) {
+    if (row.work == Work::scaling) text += scaling_text(row);
+  }
+  for (const AutoPrecision& choice : choices) text += auto_text(choice);
   return text;
 }
 
-/// The rows that the flags ask for, not yet measured.
-std::vector<Row> wanted_rows(const Flags& flags, unsigned threads) {
-  std::vector<Row> rows;
+/// For the models that are measured.
+std::vector<AutoPrecision> auto_precisions(const Flags& flags, unsigned threads) {
+  std::vector<AutoPrecision> choices;
   for (const NamedConfig& model : kModels) {
     if (flags.model != "all" && flags.model != model.name) continue;
+    const auto choose = [&](Purpose purpose) {
+      return fastest_cpu_precision(model.make(), threads, purpose).precision;
+    };
+    choices.push_back({&model, choose(Purpose::answers), choose(Purpose::training)});
+  }
+  return choices;
+}
+
+/// Whether the flags ask for a row, which this CPU can compute.
+bool wanted(const Row& row, const AutoPrecision& choice, const Flags& flags) {
+  const auto able = measure::precisions(row.work);
+  if (std::find(able.begin(), able.end(), row.precision) == able.end()) return false;
+  const Precision fastest = row.trains() ? choice.training : choice.answers;
+  if (flags.precision == "auto"
+          ? row.precision != fastest
+          : flags.precision != "all" && flags.precision != name_of(row.precision)) {
+    return false;
+  }
+  if (row.work == Work::scaling && row.threads < 2) return false;
+  if (flags.work.empty()) {
+    // Batches of 4 are there for the large model, whose optimizer weighs; else on request.
+    return row.work != Work::training_4 || row.model->make == measure::bert_base;
+  }
+  const std::string name = measure::name_of(row.work);
+  return std::find(flags.work.begin(), flags.work.end(), name) != flags.work.end();
+}
+
+/// The rows that the flags ask for, not yet measured.
+std::vector<Row> wanted_rows(const Flags& flags, const std::vector<AutoPrecision>& choices,
+                             unsigned threads) {
+  std::vector<Row> rows;
+  for (const AutoPrecision& choice : choices) {
     for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::int8}) {
-      if (flags.precision != "all" && flags.precision != name_of(precision)) continue;
       for (const Work work : measure::all_work()) {
-        const auto able = measure::precisions(work);
-        if (std::find(able.begin(), able.end(), precision) == able.end()) continue;
-        const std::string name = measure::name_of(work);
-        const bool named =
-            std::find(flags.work.begin(), flags.work.end(), name) != flags.work.end();
-        // Batches of 4 are there for the large model, whose optimizer weighs; else on request.
-        const bool usual = work != Work::training_4 || model.make == measure::bert_base;
-        if (flags.work.empty() ? usual : named) {
-          rows.push_back({&model, precision, work, threads, {}});
-        }
+        const Row row = {choice.model, precision, work, threads, {}};
+        if (wanted(row, choice, flags)) rows.push_back(row);
       }
     }
   }
@@ -180,15 +233,13 @@ std::vector<Row> wanted_rows(const Flags& flags, unsigned threads) {
 
 void bench(const Flags& flags) {
   const unsigned threads = chosen_threads(flags.threads);
-  if (threads > available_threads()) {
-    spdlog::warn("{} threads share {} processors: they will be slower than as many as those.",
-                 threads, available_threads());
-  }
-  std::vector<Row> rows = wanted_rows(flags, threads);
+  const std::vector<AutoPrecision> choices = auto_precisions(flags, threads);
+  std::vector<Row> rows = wanted_rows(flags, choices, threads);
   if (rows.empty()) {
     throw Error(ErrorCode::usage,
-                "There is nothing to measure: bf16 needs a CPU that has it, and "
-                "int8 does not train; leave --precision out to measure all there is.");
+                "There is nothing to measure: bf16 needs a CPU that has it, int8 does not train, "
+                "and scaling is that of fp32 on two threads or more; leave --precision out to "
+                "measure all there is.");
   }
   for (size_t i = 0; i < rows.size(); ++i) {
     Row& row = rows[i];
@@ -198,9 +249,9 @@ void bench(const Flags& flags) {
         measure::measure(row.model->make(), row.work, {threads, row.precision, flags.quick});
   }
   if (flags.json) {
-    print_json(rows, threads);
+    print_json(rows, choices, threads);
   } else {
-    print_result(table_text(rows, threads));
+    print_result(table_text(rows, choices, threads));
   }
 }
 
@@ -225,7 +276,7 @@ void add_bench(CLI::App& app) {
       ->delimiter(',')
       ->type_name("");
   command->add_option("--precision", flags->precision, "What matrix products are computed in")
-      ->check(CLI::IsMember({"fp32", "bf16", "int8", "all"}))
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8", "all"}))
       ->type_name("")
       ->capture_default_str();
   add_threads_flag(*command, flags->threads);

@@ -46,6 +46,8 @@ class Blocks {
     seconds_ += seconds;
   }
 
+  const std::vector<double>& fractions() const { return fraction_; }
+
   Result result() const {
     Result result;
     result.fraction = median(fraction_);
@@ -92,7 +94,10 @@ Result measure_training(const BertConfig& config, Work work, Engine& engine, con
                         std::mt19937& random) {
   const std::vector<Block> blocks = blocks_of(work, options.quick);
   uint64_t made = 0;
-  train(engine, training_steps(blocks[0], random).back(), made++);
+  TrainingStep warm_up = training_steps(blocks[0], random).back();
+  warm_up.batches.resize(1);  // of its parts, which are alike, the first is the largest
+  warm_up.targets.resize(1);
+  train(engine, warm_up, made++);
   Blocks timed(config, options);
   for (const Block& block : blocks) {
     const std::vector<TrainingStep> steps = training_steps(block, random);
@@ -108,7 +113,7 @@ Result measure_training(const BertConfig& config, Work work, Engine& engine, con
 
 Result measure_latency(const BertConfig& config, size_t tokens, Engine& engine,
                        const Options& options, std::mt19937& random) {
-  constexpr double kSeconds = 20;  // spent on windows alone, where 100 to 1000 of them allow it
+  constexpr double kSeconds = 6;  // spent on windows alone, where 50 to 1000 of them allow it
   constexpr long kProbe = 1'000'000;
   const std::vector<size_t> lengths = {tokens};
   const PackedBatch batch = random_batches(lengths, tokens, random).front();
@@ -118,8 +123,7 @@ Result measure_latency(const BertConfig& config, size_t tokens, Engine& engine,
   time_fma_loop(pool, kProbe);
   const double once = std::min(time(forward), time(forward));
   const auto steps = std::max(1L, std::lround(once / time_fma_loop(pool, kProbe) * kProbe));
-  const int count =
-      options.quick ? 5 : static_cast<int>(std::clamp(kSeconds / once, 100.0, 1000.0));
+  const int count = options.quick ? 5 : static_cast<int>(std::clamp(kSeconds / once, 50.0, 1000.0));
 
   Blocks timed(config, options);
   std::vector<double> windows;
@@ -133,6 +137,41 @@ Result measure_latency(const BertConfig& config, size_t tokens, Engine& engine,
   Result result = timed.result();
   result.latency = {middle, quantile(windows, 0.99),
                     std::max(0.0, quantile(loops, 0.99) - median(loops))};
+  return result;
+}
+
+Result measure_scaling(const BertConfig& config, Engine& engine, const Options& options,
+                       std::mt19937& random) {
+  Options of_one = options;
+  of_one.threads = 1;
+  const std::unique_ptr<Engine> one = make_cpu_engine(config, {1, options.precision});
+  load_random_parameters(*one, random);
+  const std::vector<Block> blocks = blocks_of(Work::scaling, options.quick);
+  for (Engine* each : {&engine, one.get()}) {
+    each->forward(random_batches(blocks[0].lengths, kBatchTokens, random).front());
+  }
+  Blocks on_all(config, options);
+  Blocks on_one(config, of_one);
+  for (const Block& block : blocks) {
+    const std::vector<PackedBatch> batches = random_batches(block.lengths, kBatchTokens, random);
+    const Lengths lengths = lengths_of(block.lengths);
+    const auto run = [&](Blocks& timed, Engine& on) {
+      timed.run(useful_work(config, lengths), lengths.windows, [&] {
+        for (const PackedBatch& batch : batches) {
+          on.forward(batch);
+        }
+      });
+    };
+    run(on_all, engine);
+    run(on_one, *one);
+  }
+  std::vector<double> ratios;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    ratios.push_back(on_all.fractions()[i] / on_one.fractions()[i]);
+  }
+  Result result = on_all.result();
+  result.valid = result.valid && on_one.result().valid;
+  result.scaling = median(ratios);
   return result;
 }
 
@@ -153,6 +192,8 @@ Result measure(const BertConfig& config, Work work, const Options& options) {
       return measure_latency(config, 128, *engine, options, random);
     case Work::latency_384:
       return measure_latency(config, 384, *engine, options, random);
+    case Work::scaling:
+      return measure_scaling(config, *engine, options, random);
   }
   return {};
 }

@@ -36,11 +36,16 @@ struct Result {
   Rates rates;                    ///< medians over blocks
   bool valid = true;              ///< R reached kLeastShare of the register loop; else void
   Latency latency;                ///< of latency work alone
+  /// Of scaling work alone: the fraction on all threads by that on one, each of the R of as many
+  /// threads, the median over blocks. Below 1 the engine gains less from threads than the product.
+  double scaling = 0;
 };
 
 /// Measures one work on an engine with random weights. R and the rate of the register loop are
 /// sampled before and after each timed block; a block is held against the better R of its two. The
-/// largest batch is computed once beforehand. Throws Error as the engine does.
+/// largest batch is computed once beforehand. Scaling runs each block on all threads and then on
+/// one; all its figures but `scaling` are those of all threads, and it is void where R of either
+/// is. Throws Error as the engine does.
 Result measure(const BertConfig& config, Work work, const Options& options);
 
 /// The value below which `share` (0 to 1) of the values lie, the nearest of them; values need not

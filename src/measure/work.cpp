@@ -10,13 +10,12 @@
 namespace bertrand::measure {
 namespace {
 
-constexpr std::array kAll = {Work::inference, Work::training, Work::training_4, Work::latency_128,
-                             Work::latency_384};
+constexpr std::array kAll = {Work::inference,   Work::training,    Work::training_4,
+                             Work::latency_128, Work::latency_384, Work::scaling};
 constexpr size_t kBlocks = 3;
 
-Block inference_block(size_t block, bool quick) {
-  // quick takes a few windows of all lengths
-  const size_t stride = quick ? 40 : kBlocks;
+/// Every so many windows, of all lengths.
+Block inference_block(size_t block, size_t stride) {
   Block made;
   for (size_t i = block; i < std::size(kInferenceLengths); i += stride) {
     made.lengths.push_back(kInferenceLengths[i]);
@@ -51,6 +50,8 @@ const char* name_of(Work work) {
       return "latency-128";
     case Work::latency_384:
       return "latency-384";
+    case Work::scaling:
+      return "scaling";
   }
   return "";
 }
@@ -86,6 +87,9 @@ double useful_work(const BertConfig& config, const Lengths& lengths) {
 
 std::vector<Precision> precisions(Work work) {
   std::vector<Precision> all = {Precision::fp32};
+  if (work == Work::scaling) {
+    return all;
+  }
   if (cpu_multiplies_bf16()) {
     all.push_back(Precision::bf16);
   }
@@ -116,9 +120,14 @@ std::vector<PackedBatch> random_batches(std::span<const size_t> lengths, size_t 
 
 void load_random_parameters(Engine& engine, std::mt19937& random) {
   std::normal_distribution<float> normal(0, 0.02F);
+  // So many that rows of any weight differ; to draw each of a hundred million takes seconds.
+  std::vector<float> drawn(65521);
+  std::generate(drawn.begin(), drawn.end(), [&] { return normal(random); });
+  size_t next = 0;
   engine.load_parameters([&](const ParameterInfo&, std::span<float> values) {
     for (float& value : values) {
-      value = normal(random);
+      value = drawn[next];
+      next = next + 1 == drawn.size() ? 0 : next + 1;
     }
   });
 }
@@ -135,8 +144,10 @@ void train(Engine& engine, const TrainingStep& step, uint64_t number) {
 std::vector<Block> blocks_of(Work work, bool quick) {
   std::vector<Block> blocks;
   for (size_t block = 0; block < (quick ? 1 : kBlocks); ++block) {
-    if (work == Work::inference) {
-      blocks.push_back(inference_block(block, quick));
+    if (work == Work::inference || work == Work::scaling) {
+      constexpr size_t kQuick = 40;
+      const size_t stride = work == Work::scaling ? kBlocks * kBlocks : kBlocks;
+      blocks.push_back(inference_block(block, quick ? kQuick : stride));
     } else {
       constexpr size_t kFew = 4;
       blocks.push_back(

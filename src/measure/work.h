@@ -14,12 +14,12 @@
 namespace bertrand::measure {
 
 /// What is measured.
-enum class Work { inference, training, training_4, latency_128, latency_384 };
+enum class Work { inference, training, training_4, latency_128, latency_384, scaling };
 
 /// All of them, in the order they are shown in.
 std::span<const Work> all_work();
 
-/// "inference", "training", "training-4", "latency-128", "latency-384".
+/// "inference", "training", "training-4", "latency-128", "latency-384", "scaling".
 const char* name_of(Work work);
 
 /// The shapes measured: MiniLM-L6 (6 layers of 384) and BERT-base (12 of 768).
@@ -43,14 +43,15 @@ inline constexpr Lengths kSquadTrain = {88641, 15249479, 2985577771};
 /// what a forward pass cannot do without counts; a training step is three times that.
 double useful_work(const BertConfig& config, const Lengths& lengths);
 
-/// The precisions a work can be done in on this CPU, fp32 first.
+/// The precisions a work can be done in on this CPU, fp32 first. Scaling is that of fp32, whose
+/// product R is.
 std::vector<Precision> precisions(Work work);
 
 /// Windows of these lengths with random words, in batches of at most `tokens` tokens.
 std::vector<PackedBatch> random_batches(std::span<const size_t> lengths, size_t tokens,
                                         std::mt19937& random);
 
-/// Fills an engine's parameters: normal, standard deviation 0.02.
+/// Fills an engine's parameters: normal, standard deviation 0.02, from a list that repeats.
 void load_random_parameters(Engine& engine, std::mt19937& random);
 
 /// One optimizer step: its windows in micro-batches, with answers.
@@ -75,6 +76,7 @@ struct Block {
 ///
 /// inference: every 34th development window, of which each block takes every third. training: four
 /// steps of 32 windows a block, from short to long. training-4: the same with steps of 4 windows.
+/// scaling: a third of inference's windows.
 std::vector<Block> blocks_of(Work work, bool quick);
 
 /// The steps of a block of training.

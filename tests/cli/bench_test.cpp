@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/thread_pool.h"
 #include "program.h"
 
 namespace bertrand::test {
@@ -42,6 +43,10 @@ TEST(BenchCommand, PrintsOneJsonObjectWithARowAWork) {
       EXPECT_LE(row["median_seconds"].get<double>(), row["percentile_99_seconds"].get<double>());
     }
   }
+  for (const char* purpose : {"answers", "training"}) {
+    EXPECT_THAT(json["auto"]["minilm"][purpose].get<std::string>(), testing::AnyOf("fp32", "bf16"));
+  }
+  // Of one thread there is no scaling.
   EXPECT_THAT(fp32, testing::ElementsAre("inference", "training", "latency-128", "latency-384"));
 }
 
@@ -55,6 +60,7 @@ TEST(BenchCommand, PrintsATableOfAtMost80Columns) {
   EXPECT_THAT(outcome.out, HasSubstr("inference"));
   EXPECT_THAT(outcome.out, HasSubstr("99th percentile"));
   EXPECT_THAT(outcome.out, HasSubstr("one epoch, about"));
+  EXPECT_THAT(outcome.out, HasSubstr("--precision auto, minilm: "));
   EXPECT_THAT(outcome.err, HasSubstr("Measuring inference of minilm in fp32"));
 }
 
@@ -67,6 +73,35 @@ TEST(BenchCommand, MeasuresOnlyTheWorkNamed) {
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0]["work"], "inference");
   EXPECT_EQ(rows[1]["work"], "training-4");
+}
+
+TEST(BenchCommand, AutoMeasuresThePrecisionItChooses) {
+  const Program program;
+  const Outcome outcome =
+      program.run(std::string(kQuick) + "--json --precision auto --work training,inference");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const nlohmann::json json = nlohmann::json::parse(outcome.out);
+  ASSERT_EQ(json["rows"].size(), 2U);
+  for (const nlohmann::json& row : json["rows"]) {
+    const char* purpose = row["work"] == "training" ? "training" : "answers";
+    EXPECT_EQ(row["precision"], json["auto"]["minilm"][purpose]);
+  }
+}
+
+TEST(BenchCommand, ShowsWhatThreadsGain) {
+  if (available_threads() < 2) GTEST_SKIP() << "needs two processors";
+  const Program program;
+  const std::string command = "bench --quick --model minilm --threads 2 --work scaling ";
+  const Outcome outcome = program.run(command + "--json");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const nlohmann::json rows = nlohmann::json::parse(outcome.out)["rows"];
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0]["work"], "scaling");
+  EXPECT_EQ(rows[0]["threads"], 2);
+  EXPECT_GT(rows[0]["fraction"].get<double>(), 0);
+  EXPECT_GT(rows[0]["scaling"].get<double>(), 0);
+  EXPECT_THAT(program.run(command).out, HasSubstr("Threads, minilm: the share of R on 2 threads"));
+  EXPECT_EQ(program.run(std::string(kQuick) + "--work scaling").status, 2);
 }
 
 TEST(BenchCommand, RefusesWhatItDoesNotKnow) {

@@ -48,6 +48,12 @@ TEST(Blocks, HoldEveryInferenceWindowOnce) {
   EXPECT_TRUE(std::equal(all.begin(), all.end(), std::begin(kInferenceLengths)));
 }
 
+TEST(Blocks, OfScalingAreAThirdOfInference) {
+  const std::vector<Block> blocks = blocks_of(Work::scaling, /*quick=*/false);
+  EXPECT_EQ(blocks.size(), 3U);
+  EXPECT_EQ(windows_of(blocks), 3U * 36);
+}
+
 TEST(Blocks, OfTrainingAreThreeOfFourSteps) {
   std::mt19937 random(1);
   for (const auto& [work, windows] : {std::pair{Work::training, 32U}, {Work::training_4, 4U}}) {
@@ -74,7 +80,7 @@ TEST(Blocks, OfTrainingAreThreeOfFourSteps) {
 }
 
 TEST(Blocks, AreFewWhenQuick) {
-  for (const Work work : {Work::inference, Work::training, Work::training_4}) {
+  for (const Work work : {Work::inference, Work::training, Work::training_4, Work::scaling}) {
     EXPECT_LE(windows_of(blocks_of(work, /*quick=*/true)), 10U);
     EXPECT_GE(windows_of(blocks_of(work, /*quick=*/true)), 1U);
   }
@@ -124,9 +130,15 @@ TEST(Measure, GivesFiguresThatFitEachOther) {
       EXPECT_GT(result.seconds, 0);
       EXPECT_GT(result.windows_per_second, 0);
       EXPECT_NEAR(result.fraction, result.gflops / result.rates.product, 1e-9);
-      EXPECT_EQ(result.valid, result.rates.product >= kLeastShare * result.rates.fma);
+      const bool reached = result.rates.product >= kLeastShare * result.rates.fma;
+      if (work == Work::scaling) {  // R on one thread decides, too
+        EXPECT_TRUE(reached || !result.valid);
+      } else {
+        EXPECT_EQ(result.valid, reached);
+      }
       const bool latency = work == Work::latency_128 || work == Work::latency_384;
       EXPECT_EQ(result.latency.median > 0, latency);
+      EXPECT_EQ(result.scaling > 0, work == Work::scaling);
       EXPECT_GE(result.latency.percentile_99, result.latency.median);
     }
   }
