@@ -13,26 +13,20 @@ from pathlib import Path
 import numpy as np
 
 import compare_models
+import compare_report
+from compare_report import MOST_SPREAD, floor_of
 
 HERE = Path(__file__).parent
 MODELS = ["minilm", "bert-base"]
-WORK = ["bench", "inference", "latency", "training", "memory", "ask"]
+# In this order, so that what time does not suffice for matters least.
+WORK = ["ask", "bench", "inference", "int8", "bf16", "training", "latency", "memory"]
 PEERS = ["torch", "torch-compile", "onnxruntime", "openvino"]
+PEERS_INT8 = ["torch", "onnxruntime"]
 TOLERANCE = 2e-3  # of f32 scores, whose size is about 1
 
-# What Bertrand aims at, at least: of the peer's time for ratios, of R for fractions.
-FLOORS = {
-    "minilm": {
-        "inference": 0.80, "training": 0.72,
-        "sorted": 1.5, "padded": 3.3, "latency": 1.5, "train": 2.2, "train-padded": 6.5,
-    },
-    "bert-base": {
-        "inference": 0.88, "training": 0.82, "training-4": 0.68,
-        "sorted": 1.35, "padded": 2.9, "latency": 1.3, "train": 1.5, "train-padded": 4.3,
-        "memory": 1.5,
-    },
-}  # fmt: skip
-FLOORS_INT8 = {"sorted": 2.5, "latency": 1.6}
+
+class Failed(Exception):
+    """Something that was to be measured cannot be."""
 
 
 class Side:
@@ -49,11 +43,14 @@ class Side:
     def read(self):
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"compare: {self.name} ended with code {self.process.wait()}.")
+            raise Failed(f"{self.name} ended with code {self.process.wait()}")
         return json.loads(line)
 
     def ask(self, *words):
-        print(*words, file=self.process.stdin, flush=True)
+        try:
+            print(*words, file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            pass
         return self.read()
 
     def seconds(self, *words):
@@ -68,29 +65,50 @@ class Side:
 
 
 class Comparison:
-    def __init__(self, flags):
-        self.flags = flags
+    def __init__(self, flags, about):
+        self.flags, self.about = flags, about
         self.folder = Path(flags.out).resolve().parent / "compare-models"
-        self.rows = []
+        self.rows, self.missing = [], []
+        self.threads = {}  # best of a peer, by (peer, model)
+        self.end = time.monotonic() + 60 * flags.minutes
 
     def tell(self, text):
         print(text, file=sys.stderr, flush=True)
 
-    def add(self, model, what, peer, ours, theirs, ratio, floor, unit):
-        row = dict(model=model, work=what, peer=peer, bertrand=ours, other=theirs, ratio=ratio,
-                   floor=floor, unit=unit, precision=self.flags.precision)  # fmt: skip
-        self.rows.append(row)
-        self.tell(line_of(row))
+    def add(self, model, what, peer, times, floor, unit="s", precision=None, void=False):
+        """`times`: ours, theirs, ratio. A run that is cut off leaves its rows."""
+        ours, theirs, ratio = times
+        precision = self.flags.precision if precision is None else precision
+        self.rows.append(dict(model=model, work=what, peer=peer, bertrand=ours, other=theirs,
+                              ratio=ratio, floor=floor, unit=unit,
+                              precision=precision, void=void))  # fmt: skip
+        self.tell(compare_report.line_of(self.rows[-1]))
+        self.save()
 
-    def ours(self, model, windows):
+    def save(self):
+        out = self.about | {"rows": self.rows, "missing": self.missing}
+        Path(self.flags.out).write_text(json.dumps(out, indent=1) + "\n")
+
+    def ours(self, model, windows, precision):
         folder = self.folder / model
-        return Side("bertrand", [self.flags.bin / "bench_compare", folder,
-                                 folder / windows, self.flags.threads, self.flags.precision])  # fmt: skip
+        return Side("bertrand", [self.flags.bin / "bench_compare", folder, folder / windows,
+                                 self.flags.threads, precision])  # fmt: skip
 
-    def peer(self, name, model, windows):
+    def peer(self, name, model, windows, precision):
         folder = self.folder / model
         return Side(name, [sys.executable, HERE / "compare_peer.py", name, folder,
-                           folder / windows, self.flags.threads, self.flags.precision])  # fmt: skip
+                           folder / windows, self.flags.threads, precision])  # fmt: skip
+
+    def try_to(self, what, act, *values):
+        """What fails, or would begin too late, is told and does not stop the rest."""
+        if time.monotonic() > self.end:
+            self.missing.append(f"{what} (the time is up)")
+            return
+        try:
+            act(*values)
+        except Failed as failure:
+            self.missing.append(f"{what} ({failure})")
+            self.tell(f"compare: {self.missing[-1]}")
 
     def pairs(self, turn):
         """turn(i) -> (seconds of ours, of theirs), in turns; the medians, and that of the ratios."""
@@ -98,99 +116,202 @@ class Comparison:
         ours, theirs = (statistics.median(column) for column in zip(*times))
         return ours, theirs, statistics.median(other / own for own, other in times)
 
-    def floor(self, model, what):
-        if self.flags.precision == "int8":
-            return FLOORS_INT8.get(what)
-        return FLOORS[model].get(what)
+    def latency_pairs(self, ours, other, tokens):
+        turns = 2 if self.flags.quick else 8
+        for side in (ours, other):
+            side.ask("latency", tokens, 2)
+        return self.pairs(lambda i: tuple(statistics.median(side.seconds("latency", tokens, turns))
+                                          for side in (ours, other)))  # fmt: skip
 
-    def check_logits(self, model, ours, other):
+    def check_logits(self, model, ours, other, precision):
+        """Of some windows, before anything is timed."""
         files = [self.folder / f"{side.name}.logits" for side in (ours, other)]
         for side, file in zip((ours, other), files):
-            side.ask("logits", file)
+            side.ask("logits", file, 0, 16)
         own, theirs = (np.fromfile(file, np.float32) for file in files)
         if own.size != theirs.size or not np.isfinite(own).all():
             raise SystemExit(f"compare: {model}: logits of {other.name} and Bertrand do not match.")
-        off = float(np.abs(own - theirs).max())
-        size = float(np.abs(theirs).max())
-        self.tell(f"{model}: logits of {other.name} and Bertrand differ by {off:.1e} of {size:.1f} at most.")
-        if self.flags.precision == "fp32" and off > TOLERANCE * max(1, size):
+        off, size = float(np.abs(own - theirs).max()), float(np.abs(theirs).max())
+        self.tell(f"{model}, {precision}: logits of {other.name} and Bertrand differ by {off:.1e} "
+                  f"of {size:.1f} at most.")  # fmt: skip
+        if precision == "fp32" and off > TOLERANCE * max(1, size):
             raise SystemExit(f"compare: {model}: the logits are not equal, so times say nothing.")
+
+    def set_threads(self, peer, model, seconds):
+        """The peer's best of one thread and all; `seconds()` times some of its work. What PyTorch
+        compiled is compiled anew for another count: it takes PyTorch's."""
+        key = (peer.name, model)
+        if peer.name == "torch-compile":
+            key = ("torch", model)
+        counts = sorted({1, self.flags.threads}, reverse=True)
+        if key not in self.threads and not self.flags.quick and peer.name != "torch-compile":
+            taken = {}
+            for count in counts:
+                peer.ask("threads", count)
+                seconds()
+                taken[count] = seconds()
+            self.threads[key] = min(taken, key=taken.get)
+        count = self.threads.get(key, self.flags.threads)
+        if len(counts) > 1:
+            peer.ask("threads", count)
+        return f"{count} thread{'s' if count > 1 else ''}"
 
     def best_batch(self, peer, pad, stride):
         """The peer's best number of windows at once; also its warm-up."""
-        sizes = [8] if self.flags.quick else [1, 8, 32]
+        sizes = [8] if self.flags.quick else [8, 32] if peer.name == "torch-compile" else [1, 8, 32]
         for size in sizes:
             peer.seconds("inference", 0, stride * 8, size, pad)
         return min(sizes, key=lambda size: peer.seconds("inference", 0, stride * 8, size, pad))
 
+    def stride(self, model):
+        """Every so many of the 319 windows a turn."""
+        return 60 if self.flags.quick else 4 if model == "minilm" else 12
+
+    def infer(self, model, name, precision, pads):
+        stride = self.stride(model)
+        with self.ours(model, "inference.txt", precision) as ours, \
+                self.peer(name, model, "inference.txt", precision) as peer:  # fmt: skip
+            if not self.flags.quick or name != "torch-compile":
+                self.check_logits(model, ours, peer, precision)
+            for what, pad in pads:
+                threads = self.set_threads(
+                    peer, model, lambda: peer.seconds("inference", 0, stride * 8, 8, pad))  # fmt: skip
+                size = self.best_batch(peer, pad, stride)
+                self.add(model, f"inference, {what}", f"{name}, {threads}, batch {size}",
+                         self.pairs(lambda i: (
+                             ours.seconds("inference", i, stride),
+                             peer.seconds("inference", i, stride, size, pad))),
+                         floor_of(model, what, precision), precision=precision)  # fmt: skip
+
+    def answer_one(self, model, name, precision):
+        with self.ours(model, "inference.txt", precision) as ours, \
+                self.peer(name, model, "inference.txt", precision) as peer:  # fmt: skip
+            threads = self.set_threads(
+                peer, model, lambda: statistics.median(peer.seconds("latency", 128, 3)))  # fmt: skip
+            for tokens in (128, 384):
+                self.add(model, f"latency, {tokens} tokens", f"{name}, {threads}",
+                         self.latency_pairs(ours, peer, tokens),
+                         floor_of(model, "latency", precision), precision=precision)  # fmt: skip
+
     def inference(self, model):
-        stride = 60 if self.flags.quick else self.flags.pairs
         for name in self.flags.peers:
-            with self.ours(model, "inference.txt") as ours, \
-                    self.peer(name, model, "inference.txt") as peer:  # fmt: skip
-                if not self.flags.quick or name != "torch-compile":
-                    self.check_logits(model, ours, peer)
-                for what, pad in (("sorted", 0), ("padded", 384)):
-                    size = self.best_batch(peer, pad, stride)
-                    self.add(model, f"inference, {what}", f"{name} ({size})", *self.pairs(
-                        lambda i: (ours.seconds("inference", i, stride),
-                                   peer.seconds("inference", i, stride, size, pad))
-                    ), self.floor(model, what), "s")  # fmt: skip
+            self.try_to(f"inference of {model} by {name}", self.infer, model, name,
+                        self.flags.precision, (("sorted", 0), ("padded", 384)))  # fmt: skip
 
     def latency(self, model):
-        turns = 2 if self.flags.quick else 10
         for name in self.flags.peers:
-            with self.ours(model, "inference.txt") as ours, \
-                    self.peer(name, model, "inference.txt") as peer:  # fmt: skip
-                for tokens in (128, 384):
-                    for side in (ours, peer):
-                        side.ask("latency", tokens, 3)
-                    self.add(model, f"latency, {tokens} tokens", name, *self.pairs(
-                        lambda i: tuple(statistics.median(side.seconds("latency", tokens, turns))
-                                        for side in (ours, peer))
-                    ), self.floor(model, "latency"), "s")  # fmt: skip
+            self.try_to(f"latency of {model} by {name}", self.answer_one, model, name,
+                        self.flags.precision)  # fmt: skip
+
+    def int8(self, model):
+        """8-bit products against our own in f32, and against the peers' in 8 bits."""
+        self.try_to(f"int8 of {model}", self.own_int8, model)
+        for name in [name for name in PEERS_INT8 if name in self.flags.peers]:
+            self.try_to(f"int8 inference of {model} by {name}", self.infer, model, name, "int8",
+                        (("sorted", 0),))  # fmt: skip
+            self.try_to(f"int8 latency of {model} by {name}", self.answer_one, model, name, "int8")
+
+    def own_int8(self, model):
+        stride = self.stride(model)
+        with self.ours(model, "inference.txt", "int8") as int8, \
+                self.ours(model, "inference.txt", "fp32") as fp32:  # fmt: skip
+            for side in (int8, fp32):
+                side.seconds("inference", 0, stride)
+            self.add(model, "inference, sorted", "Bertrand, fp32",
+                     self.pairs(lambda i: tuple(side.seconds("inference", i, stride)
+                                                for side in (int8, fp32))),
+                     floor_of(model, "own int8", "int8"), precision="int8")  # fmt: skip
+            for tokens in (128, 384):
+                self.add(model, f"latency, {tokens} tokens", "Bertrand, fp32",
+                         self.latency_pairs(int8, fp32, tokens), None, precision="int8")  # fmt: skip
+
+    def training_pairs(self, model, ours, other):
+        """Steps of 32 windows; of BERT-base one a turn: short, middle and long windows."""
+        batch, steps = (2, 1) if self.flags.quick else (32, 4 if model == "minilm" else 1)
+        for side in (ours, other):  # two lengths, so that compilation is done with
+            side.ask("train", 0, 7, batch, 2, 0, 0)
+        batches = len(compare_models.lengths("kTrainingLengths")) // batch
+        first = 1 if steps > 1 else batches // 3
+        return self.pairs(lambda i: tuple(
+            side.seconds("train", i * first + (steps == 1), batches // steps, batch, steps, 0, 0)
+            for side in (ours, other)))  # fmt: skip
+
+    def train(self, model, name):
+        batch = 2 if self.flags.quick else 32
+        precision = self.flags.precision
+        with self.ours(model, "training.txt", precision) as ours, \
+                self.peer(name, model, "training.txt", precision) as peer:  # fmt: skip
+            threads = self.set_threads(peer, model, lambda: peer.seconds("train", 0, 1, 4, 1, 0, 0))
+            self.add(model, f"training, batches of {batch}", f"{name}, {threads}",
+                     self.training_pairs(model, ours, peer), floor_of(model, "train", precision))  # fmt: skip
+            if name == "torch":
+                peer.ask("train", 0, 1, 2, 1, 0, 384)
+                self.add(model, f"training, {batch}, padded", f"{name}, {threads}", self.pairs(
+                    lambda i: tuple(side.seconds("train", 5 + i, 1, batch, 1, 0, 384)
+                                    for side in (ours, peer))
+                ), floor_of(model, "train-padded", precision))  # fmt: skip
 
     def training(self, model):
-        batch, steps = (2, 1) if self.flags.quick else (32, 4)
         for name in self.flags.peers:
-            if not name.startswith("torch"):
-                continue
-            with self.ours(model, "training.txt") as ours, \
-                    self.peer(name, model, "training.txt") as peer:  # fmt: skip
-                for side in (ours, peer):  # two lengths, so that compilation is done with
-                    side.ask("train", 0, 7, batch, 2, 0, 0)
-                stride = len(compare_models.lengths("kTrainingLengths")) // batch // steps
-                self.add(model, f"training, batches of {batch}", name, *self.pairs(
-                    lambda i: tuple(side.seconds("train", i, stride, batch, steps, 0, 0)
-                                    for side in (ours, peer))
-                ), self.floor(model, "train"), "s")  # fmt: skip
-                if name == "torch":
-                    peer.ask("train", 0, 1, batch, 1, 0, 384)
-                    self.add(model, f"training, {batch}, padded", name, *self.pairs(
-                        lambda i: tuple(side.seconds("train", 5 + i, 1, batch, 1, 0, 384)
-                                        for side in (ours, peer))
-                    ), self.floor(model, "train-padded"), "s")  # fmt: skip
+            if name.startswith("torch"):
+                self.try_to(f"training of {model} by {name}", self.train, model, name)
 
-    def memory(self, model):
+    def own_bf16(self, model):
+        with self.ours(model, "training.txt", "bf16") as bf16, \
+                self.ours(model, "training.txt", "fp32") as fp32:  # fmt: skip
+            self.add(model, f"training, batches of {2 if self.flags.quick else 32}",
+                     "Bertrand, fp32", self.training_pairs(model, bf16, fp32),
+                     floor_of(model, "own bf16", "bf16"), precision="bf16")  # fmt: skip
+
+    def bf16(self, model):
+        self.try_to(f"bf16 training of {model}", self.own_bf16, model)
+
+    def measure_memory(self, model):
         found = []
-        for side in (self.ours(model, "training.txt"), self.peer("torch", model, "training.txt")):
+        for side in (self.ours(model, "training.txt", self.flags.precision),
+                     self.peer("torch", model, "training.txt", self.flags.precision)):  # fmt: skip
             with side:
                 side.ask("train", 0, 1, 4, 1 if self.flags.quick else 3, 384, 384)
                 found.append(side.ask("memory")["bytes"] / 2**30)
-        self.add(model, "memory, training 4 x 384", "torch", *found, found[1] / found[0],
-                 self.floor(model, "memory"), "GiB")  # fmt: skip
+        self.add(model, "memory, training 4 x 384", "torch", (*found, found[1] / found[0]),
+                 floor_of(model, "memory", self.flags.precision), "GiB")  # fmt: skip
+
+    def memory(self, model):
+        if model == "bert-base":
+            self.try_to(f"memory of {model}", self.measure_memory, model)
+
+    def measure_alone(self, model, work):
+        command = [self.flags.bin / "bertrand", "--quiet", "bench", "--json", "--model", model,
+                   "--work", work, "--precision", self.flags.precision,
+                   "--threads", self.flags.threads]  # fmt: skip
+        command += ["--quick"] if self.flags.quick else []
+        out = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE)
+        if out.returncode != 0:
+            raise Failed(f"bertrand bench ended with code {out.returncode}")
+        row = json.loads(out.stdout)["rows"][0]
+        void = row["void"]
+        if work.startswith("latency"):
+            median, excess = row["median_seconds"], row["machine_excess_seconds"]
+            spread = max(1, (row["percentile_99_seconds"] - excess) / median)
+            self.add(model, f"{work}, 99th percentile", "the median",
+                     (spread, MOST_SPREAD, MOST_SPREAD / spread), 1.0, "x")  # fmt: skip
+        elif work == "scaling":
+            self.add(model, "threads, share of R", "one thread",
+                     (row["fraction"], row["fraction"] / row["scaling"], row["scaling"]),
+                     floor_of(model, work, "fp32"), "of R", void=void)  # fmt: skip
+        else:
+            self.add(model, work, "R", (row["gflops"], row["product_gflops"], row["fraction"]),
+                     floor_of(model, work, self.flags.precision), "GFLOP/s", void=void)  # fmt: skip
 
     def bench(self, model):
-        """Bertrand alone: fractions of R."""
-        works = "inference,training" + (",training-4" if model == "bert-base" else "")
-        command = [self.flags.bin / "bertrand", "bench", "--json", "--model", model, "--work", works,
-                   "--precision", self.flags.precision, "--threads", self.flags.threads]  # fmt: skip
-        command += ["--quick"] if self.flags.quick else []
-        out = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, check=True)
-        for row in json.loads(out.stdout)["rows"]:
-            peer = "R (void)" if row["void"] else "R"
-            self.add(model, row["work"], peer, row["gflops"], row["product_gflops"],
-                     row["fraction"], self.floor(model, row["work"]), "GFLOP/s")  # fmt: skip
+        """Bertrand alone: fractions of R, what threads gain, how even latency is."""
+        works = ["inference", "latency-128", "latency-384"]
+        if self.flags.precision != "int8":
+            works += ["training"] + (["training-4"] if model == "bert-base" else [])
+        if self.flags.precision == "fp32" and self.flags.threads > 1:
+            works.append("scaling")
+        for work in works:
+            self.try_to(f"{work} of {model}", self.measure_alone, model, work)
 
     def ask(self):
         program = self.flags.bin / "bertrand"
@@ -201,11 +322,11 @@ class Comparison:
             subprocess.run([program, "--quiet", "quantize", embedded, small], check=True,
                            stdout=subprocess.DEVNULL)  # fmt: skip
             in_int8 = [*question, "--model", small, "--precision", "int8"]
-            self.start("ask, from start", [program, *question], 0.080)
-            self.start("ask, int8", [program, *in_int8], 0.045)
-        self.start("--version", [program, "--version"], 0.006)
+            self.start("ask, from start", [program, *question], 0.080, "fp32")
+            self.start("ask, int8", [program, *in_int8], 0.045, "int8")
+        self.start("--version", [program, "--version"], 0.006, "")
 
-    def start(self, what, command, limit):
+    def start(self, what, command, limit, precision):
         """The whole life of a process, in seconds."""
         seconds = []
         for _ in range(3 if self.flags.quick else 21):
@@ -214,36 +335,18 @@ class Comparison:
                            stderr=subprocess.DEVNULL)  # fmt: skip
             seconds.append(time.perf_counter() - begin)
         own = statistics.median(seconds)
-        self.add("embedded", what, "the limit", own, limit, limit / own, 1.0, "s")
+        self.add("embedded", what, "the limit", (own, limit, limit / own), 1.0,
+                 precision=precision)  # fmt: skip
 
     def run(self):
         for model in self.flags.model:
             compare_models.prepare(model, self.folder / model)
-            for work in self.flags.work:
-                if work == "ask" or work == "memory" and model != "bert-base":
-                    continue
+        for work in self.flags.work:
+            if work == "ask":
+                self.ask()
+                continue
+            for model in self.flags.model:
                 getattr(self, work)(model)
-        if "ask" in self.flags.work:
-            self.ask()
-
-
-def line_of(row):
-    def number(value):
-        return f"{value:.3f}" if value < 100 else f"{value:.1f}"
-
-    floor = row["floor"]
-    verdict = "" if floor is None else f"{floor:.2f} " + ("ok" if row["ratio"] >= floor else "below")
-    return (f"{row['model']:<10}{row['work']:<26}{row['peer']:<18}{number(row['bertrand']):>9}"
-            f"{number(row['other']):>9} {row['unit']:<8}{row['ratio']:>6.2f}  {verdict}")  # fmt: skip
-
-
-def print_table(rows, about):
-    print(f"\n{about['processor']}, {about['threads']} threads, {about['date']}; "
-          + ", ".join(f"{name} {version}" for name, version in about["versions"].items()))  # fmt: skip
-    print(f"\n{'model':<10}{'work':<26}{'peer (batch)':<18}{'bertrand':>9}{'peer':>9} "
-          f"{'unit':<8}{'ratio':>6}  floor")  # fmt: skip
-    for row in rows:
-        print(line_of(row))
 
 
 def choice(text, known):
@@ -260,9 +363,10 @@ def parse_flags():
     parser.add_argument("--model", type=lambda text: choice(text, MODELS))
     parser.add_argument("--work", type=lambda text: choice(text, WORK), default=WORK)
     parser.add_argument("--peers", type=lambda text: choice(text, PEERS))
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--precision", choices=["fp32", "bf16", "int8"], default="fp32")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--pairs", type=int)
+    parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--out", default=HERE.parent / "build/compare.json")
     parser.add_argument("--quick", action="store_true")
     flags = parser.parse_args()
@@ -285,11 +389,12 @@ def main():
     about = dict(processor=processor(), threads=flags.threads,
                  date=time.strftime("%Y-%m-%d", time.gmtime()),
                  versions=compare_models.versions(), quick=flags.quick)  # fmt: skip
-    comparison = Comparison(flags)
+    comparison = Comparison(flags, about)
     comparison.run()
-    print_table(comparison.rows, about)
-    Path(flags.out).write_text(json.dumps(about | {"rows": comparison.rows}, indent=1) + "\n")
+    comparison.save()
+    print(compare_report.table(about, comparison.rows, comparison.missing))
+    return 1 if comparison.missing else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

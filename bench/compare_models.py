@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def write_onnx(model, folder, shape):
         num_heads=shape.num_attention_heads,
         hidden_size=shape.hidden_size,
     )
-    print(f"{folder.name}: ONNX Runtime fused {fused.get_fused_operator_statistics()}")
+    print(f"{folder.name}: ONNX Runtime fused {fused.get_fused_operator_statistics()}", file=sys.stderr)
     fused.save_model_to_file(str(folder / "fused.onnx"))
 
 

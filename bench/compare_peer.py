@@ -1,4 +1,5 @@
-"""A peer's side of bench/compare: obeys the lines that bench_compare obeys, with two fields more.
+"""A peer's side of bench/compare: obeys the lines that bench_compare obeys, with two fields more,
+and one of its own: `threads N`, to compute with so many.
 
 Usage: compare_peer.py NAME MODEL-FOLDER WINDOWS-FILE THREADS PRECISION
 
@@ -13,6 +14,7 @@ import json
 import resource
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,17 +51,27 @@ class Torch:
     def __init__(self, folder, threads, precision, compiled=False):
         import torch
         from transformers import BertForQuestionAnswering
+        from transformers.utils import logging
 
-        if precision not in ("fp32", "bf16"):
-            raise SystemExit(f"PyTorch is not measured in {precision}.")
+        logging.disable_progress_bar()
+        warnings.simplefilter("ignore")  # of what is to leave PyTorch one day
+        if compiled and precision == "int8":
+            raise SystemExit("Compiled PyTorch is not measured in int8.")
         self.torch = torch
         torch.set_num_threads(threads)
         self.bf16 = precision == "bf16"
         self.plain = BertForQuestionAnswering.from_pretrained(
             folder, attn_implementation="sdpa", dtype=torch.float32
         )
+        if precision == "int8":
+            self.plain = torch.ao.quantization.quantize_dynamic(
+                self.plain, {torch.nn.Linear}, dtype=torch.qint8
+            )
         self.model = torch.compile(self.plain, dynamic=True) if compiled else self.plain
         self.optimizer = None
+
+    def set_threads(self, threads):
+        self.torch.set_num_threads(threads)
 
     def call(self, ids, mask, segments):
         tensor = self.torch.from_numpy
@@ -117,10 +129,18 @@ class OnnxRuntime:
                 quantize_dynamic(plain, model, per_channel=True)
         elif precision != "fp32":
             raise SystemExit(f"ONNX Runtime is not measured in {precision}.")
+        self.model = model
+        self.set_threads(threads)
+        self.names = [put.name for put in self.session.get_inputs()]
+
+    def set_threads(self, threads):
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
-        self.names = [put.name for put in self.session.get_inputs()]
+        self.session = onnxruntime.InferenceSession(
+            self.model, options, ["CPUExecutionProvider"]
+        )
 
     def scores(self, *batch):
         given = dict(zip(NAMES, batch))
@@ -131,17 +151,21 @@ class OpenVino:
     """OpenVINO on the CPU, computing in f32 also where it would choose bf16."""
 
     def __init__(self, folder, threads, precision):
-        import openvino
-
         if precision not in ("fp32", "bf16"):
             raise SystemExit(f"OpenVINO is not measured in {precision}.")
-        hint = {"fp32": "f32", "bf16": "bf16"}[precision]
+        self.folder = folder
+        self.hint = {"fp32": "f32", "bf16": "bf16"}[precision]
+        self.set_threads(threads)
+
+    def set_threads(self, threads):
+        import openvino
+
         model = openvino.Core().compile_model(
-            str(Path(folder) / "model.onnx"),
+            str(Path(self.folder) / "model.onnx"),
             "CPU",
             {
                 "INFERENCE_NUM_THREADS": threads,
-                "INFERENCE_PRECISION_HINT": hint,
+                "INFERENCE_PRECISION_HINT": self.hint,
                 "PERFORMANCE_HINT": "LATENCY",
             },
         )
@@ -163,12 +187,18 @@ PEERS = {
 
 
 class Side:
-    def __init__(self, peer, windows):
-        self.peer, self.windows = peer, windows
+    def __init__(self, peer, windows, count):
+        self.peer, self.windows, self.count = peer, windows, count
 
-    def logits(self, path):
+    def threads(self, count):
+        if count != self.count:
+            self.peer.set_threads(count)
+            self.count = count
+        return {}
+
+    def logits(self, path, first, stride):
         with open(path, "wb") as file:
-            for window in self.windows.all:
+            for window in self.windows.all[int(first) :: int(stride)]:
                 start, end = self.peer.scores(*self.windows.batch([window]))
                 for scores in (start, end):
                     file.write(np.ascontiguousarray(scores[0], np.float32).tobytes())
@@ -209,7 +239,7 @@ class Side:
 
 def main():
     name, folder, windows, threads, precision = sys.argv[1:]
-    side = Side(PEERS[name](folder, int(threads), precision), Windows(windows))
+    side = Side(PEERS[name](folder, int(threads), precision), Windows(windows), int(threads))
     print(json.dumps({"name": name}), flush=True)
     for line in sys.stdin:
         what, *values = line.split()

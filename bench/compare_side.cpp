@@ -3,7 +3,7 @@
 //
 // The file has a line a window: how many tokens have segment 0, start and end of the answer, then
 // the ids. Lines obeyed, where FIRST and STRIDE choose windows FIRST, FIRST + STRIDE, ...:
-//   logits FILE              all windows' scores to FILE: for each window start [T], end [T], f32
+//   logits FILE FIRST STRIDE  scores to FILE: for each window start [T], end [T], f32
 //   inference FIRST STRIDE   {"seconds": ...} of the windows in batches
 //   latency T COUNT          {"seconds": [...]} of one window cut to T tokens, alone
 //   train FIRST STRIDE BATCH STEPS LENGTH  {"seconds": ...} of optimizer steps, windows in order;
@@ -71,8 +71,10 @@ class Side {
     words >> what;
     if (what == "logits") {
       std::string file;
-      words >> file;
-      return write_logits(file);
+      size_t first = 0;
+      size_t stride = 1;
+      words >> file >> first >> stride;
+      return write_logits(file, first, stride);
     }
     if (what == "memory") {
       rusage usage{};
@@ -121,9 +123,9 @@ class Side {
     return all;
   }
 
-  std::string write_logits(const std::string& path) {
+  std::string write_logits(const std::string& path, size_t first, size_t stride) {
     AtomicFile file(path);
-    for (const PackedBatch& batch : batches(0, 1)) {
+    for (const PackedBatch& batch : batches(first, stride)) {
       const SpanLogits logits = engine_->forward(batch);
       for (size_t window = 0; window < batch.windows(); ++window) {
         const auto begin = static_cast<size_t>(batch.offsets[window]);
