@@ -28,10 +28,12 @@ double cross_entropy(std::span<const float> logits, size_t target, double weight
   return std::log(sum) + static_cast<double>(most) - static_cast<double>(logits[target]);
 }
 
-/// Token rows that share a key (a word, a position), in order: groups[g] .. groups[g + 1] of rows.
+/// Token rows that share a key (a word, a position), in order: begins[g] .. begins[g + 1] of rows
+/// have keys[g].
 struct RowGroups {
   std::vector<uint32_t> rows;
   std::vector<size_t> begins;
+  std::vector<size_t> keys;
 };
 
 RowGroups group_rows(std::span<const int32_t> keys) {
@@ -43,6 +45,7 @@ RowGroups group_rows(std::span<const int32_t> keys) {
   for (size_t i = 0; i < keys.size(); ++i) {
     if (i == 0 || keys[groups.rows[i]] != keys[groups.rows[i - 1]]) {
       groups.begins.push_back(i);
+      groups.keys.push_back(static_cast<size_t>(keys[groups.rows[i]]));
     }
   }
   groups.begins.push_back(keys.size());
@@ -73,7 +76,8 @@ struct PartialLayout {
 
 double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
                          const Dropout& dropout, double weight, const float* parameters,
-                         float* gradients, bool accumulate) {
+                         ParameterGradients& all_gradients, bool accumulate) {
+  float* gradients = all_gradients.dense.data();
   prepare(batch, parameters, &dropout);
   run_forward([](size_t) {});
   reserve_gradients();
@@ -118,7 +122,7 @@ double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
           {partials.ends + hidden(), hidden(), layout_.beta},
           {partials.ends + 2 * hidden(), 2 * hidden(), layout_.segment_embeddings}},
          gradients);
-  gather_embeddings(batch, gradients);
+  gather_embeddings(batch, all_gradients);
   return loss;
 }
 
@@ -354,26 +358,31 @@ void Network::embed_backward(const Block& block) {
 }
 
 /// Adds each token's gradient to its word and its position; the tokens of one word in their order.
-void Network::gather_embeddings(const PackedBatch& batch, float* gradients) {
+void Network::gather_embeddings(const PackedBatch& batch, ParameterGradients& gradients) {
   std::vector<int32_t> positions(tokens_);
   for (size_t row = 0; row < tokens_; ++row) {
     positions[row] = static_cast<int32_t>(row) - batch.offsets[row_windows_[row]];
   }
-  const auto gather = [&](std::span<const int32_t> keys, size_t table) {
-    const RowGroups groups = group_rows(keys);
+  const auto gather = [&](const RowGroups& groups, const std::vector<float*>& targets) {
     constexpr size_t kGroupsATask = 32;
-    const size_t all = groups.begins.size() - 1;
+    const size_t all = targets.size();
     pool_.for_each((all + kGroupsATask - 1) / kGroupsATask, [&](size_t task, unsigned) {
       const size_t last = std::min(all, (task + 1) * kGroupsATask);
-      for (size_t i = groups.begins[task * kGroupsATask]; i < groups.begins[last]; ++i) {
-        const uint32_t row = groups.rows[i];
-        add(hidden(), gradients_.hidden.row(row),
-            gradients + table + static_cast<size_t>(keys[row]) * hidden());
+      for (size_t group = task * kGroupsATask; group < last; ++group) {
+        for (size_t i = groups.begins[group]; i < groups.begins[group + 1]; ++i) {
+          add(hidden(), gradients_.hidden.row(groups.rows[i]), targets[group]);
+        }
       }
     });
   };
-  gather(batch.ids, layout_.word_embeddings);
-  gather(positions, layout_.position_embeddings);
+  const RowGroups words = group_rows(batch.ids);
+  gather(words, gradients.words.touch(words.keys));
+  const RowGroups places = group_rows(positions);
+  std::vector<float*> rows;
+  for (const size_t position : places.keys) {
+    rows.push_back(gradients.dense.data() + layout_.position_embeddings + position * hidden());
+  }
+  gather(places, rows);
 }
 
 std::vector<Network::Reduction> Network::layer_reductions(size_t index) const {

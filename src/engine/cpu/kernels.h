@@ -103,6 +103,7 @@ struct AdamStep {
   float v_scale;    ///< 1 / sqrt(bias correction of v)
   float decay;      ///< values shrink by this fraction
 };
+/// gradient may be null (0).
 void adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
           float* values);
 

@@ -13,6 +13,7 @@
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/layout.h"
 #include "engine/cpu/packed.h"
+#include "engine/cpu/row_gradients.h"
 #include "engine/engine.h"
 #include "model/config.h"
 #include "model/packing.h"
@@ -46,10 +47,11 @@ class Network {
 
   SpanLogits forward(const PackedBatch& batch, const float* parameters);
 
-  /// As Engine::backward; gradients has the parameters' layout. Without accumulate what lies in
-  /// panels is overwritten; the rest is added to all the same.
+  /// As Engine::backward. Without accumulate what lies in panels is overwritten; the rest is added
+  /// to all the same.
   double backward(const PackedBatch& batch, const SpanTargets& targets, const Dropout& dropout,
-                  double weight, const float* parameters, float* gradients, bool accumulate);
+                  double weight, const float* parameters, ParameterGradients& gradients,
+                  bool accumulate);
 
   /// forward() that keeps each layer's output: [layers + 1][T * H], the embeddings first. For
   /// tests.
@@ -170,7 +172,7 @@ class Network {
                              bool accumulate);
   void qkv_backward(size_t index, const Block& block);
   void embed_backward(const Block& block);
-  void gather_embeddings(const PackedBatch& batch, float* gradients);
+  void gather_embeddings(const PackedBatch& batch, ParameterGradients& gradients);
   void reduce(const std::vector<Reduction>& reductions, float* gradients);
   std::vector<Reduction> layer_reductions(size_t index) const;
   float* partial(const Block& block) { return partials_.data() + block.index * partial_stride_; }
