@@ -43,8 +43,8 @@ uint32_t dropout_place(const AttentionHead& head, size_t row) {
   return static_cast<uint32_t>(row) | (head.head << kHeadShift);
 }
 
-size_t mask_size(size_t columns) {
-  return (columns + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup;
+uint8_t* kept_of(const AttentionHead& head, size_t row) {
+  return head.kept + row * dropout_bytes(head.length);
 }
 
 }  // namespace
@@ -65,13 +65,13 @@ void attention_forward(const AttentionHead& head, AttentionScratch& scratch, flo
   const size_t length = head.length;
   const size_t columns = rounded(length);
   const size_t size = rounded(head.head_size);
-  scratch.restart(2 * columns * size + kPanel * (columns + 2 * size) + mask_size(columns));
+  scratch.restart(2 * columns * size + kPanel * (columns + 2 * size) + dropout_columns(columns));
   float* keys = scratch.take(size * columns);
   float* values = scratch.take(columns * size);
   float* queries = scratch.take(kPanel * size);
   float* scores = scratch.take(kPanel * columns);
   float* result = scratch.take(kPanel * size);
-  float* mask = scratch.take(mask_size(columns));
+  float* mask = scratch.take(dropout_columns(columns));
   const float scale = 1.0F / std::sqrt(static_cast<float>(head.head_size));
   pack_transposed(length, head.head_size, head.key, head.stride, columns, keys);
   pack(length, head.head_size, head.value, head.stride, size, values);
@@ -87,7 +87,8 @@ void attention_forward(const AttentionHead& head, AttentionScratch& scratch, flo
       float* probabilities = scores + row * columns;
       log_sum_exp[first + row] = softmax(length, columns, probabilities);
       if (head.dropout.threshold > 0) {
-        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask);
+        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask,
+                     kept_of(head, first + row));
         multiply_in_place(length, mask, probabilities);
       }
     }
@@ -102,7 +103,8 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
   const size_t length = head.length;
   const size_t columns = rounded(length);
   const size_t size = rounded(head.head_size);
-  scratch.restart(5 * columns * size + kPanel * (2 * columns + 3 * size) + mask_size(columns));
+  scratch.restart(5 * columns * size + kPanel * (2 * columns + 3 * size) +
+                  dropout_columns(columns));
   float* keys_turned = scratch.take(size * columns);
   float* values_turned = scratch.take(size * columns);
   float* keys = scratch.take(columns * size);
@@ -113,7 +115,7 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
   float* dqueries = scratch.take(kPanel * size);
   float* p = scratch.take(kPanel * columns);
   float* dp = scratch.take(kPanel * columns);
-  float* mask = scratch.take(mask_size(columns));
+  float* mask = scratch.take(dropout_columns(columns));
   const float scale = 1.0F / std::sqrt(static_cast<float>(head.head_size));
   const bool drops = head.dropout.threshold > 0;
   pack_transposed(length, head.head_size, head.key, head.stride, columns, keys_turned);
@@ -137,7 +139,7 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
     for (size_t row = 0; row < rows; ++row) {
       exp_shifted(length, columns, gradients.log_sum_exp[first + row], p + row * columns);
       if (drops) {
-        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask);
+        dropout_mask_again(kept_of(head, first + row), head.dropout.scale, length, mask);
       }
       // sum_j p_ij dp_ij, with dropout or without, is the context times its gradient
       const float mean = dot(head.head_size, context + row * gradients.context_stride,

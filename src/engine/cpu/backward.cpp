@@ -194,7 +194,8 @@ void Network::ffn_backward(size_t index, const Block& block) {
     float* dy = dhidden.row(row);
     layer_norm_backward(hidden(), dy, state.normalized.row(row), state.rstd.data()[row],
                         parameters_ + at.gamma, dy, sums + partials.gamma, sums + partials.beta);
-    mask_and_sum(hidden(), dy, mask(dropout_[index].output, row, block.worker),
+    mask_and_sum(hidden(), dy,
+                 mask_again(dropout_[index].output, row, block.worker, state.output_kept),
                  gradients_.ffn.f32.row(row), sums + partials.ffn_bias);
   }
   Rows<float>& dwide = gradients_.intermediate.f32;
@@ -210,7 +211,9 @@ void Network::ffn_backward(size_t index, const Block& block) {
     layer_norm_backward(hidden(), dy, state.attention_normalized.row(row),
                         state.attention_rstd.data()[row], parameters_ + at.attention_gamma, dy,
                         sums + partials.attention_gamma, sums + partials.attention_beta);
-    mask_and_sum(hidden(), dy, mask(dropout_[index].attention_output, row, block.worker),
+    mask_and_sum(hidden(), dy,
+                 mask_again(dropout_[index].attention_output, row, block.worker,
+                            state.attention_output_kept),
                  gradients_.attention.f32.row(row), sums + partials.output_bias);
   }
   linear_backward(block, gradients_.attention, /*column=*/0, at.output,
@@ -347,7 +350,7 @@ void Network::embed_backward(const Block& block) {
   std::fill_n(sums, 4 * hidden(), 0.0F);
   for (size_t row = block.begin; row < block.end; ++row) {
     float* dy = gradients_.hidden.row(row);
-    if (const float* factors = mask(embedding_dropout_, row, block.worker)) {
+    if (const float* factors = mask_again(embedding_dropout_, row, block.worker, embedding_kept_)) {
       multiply_in_place(hidden(), factors, dy);
     }
     layer_norm_backward(hidden(), dy, embedding_normalized_.row(row), embedding_rstd_.data()[row],

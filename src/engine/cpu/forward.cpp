@@ -60,7 +60,7 @@ void Network::embed(const Block& block) {
                                   static_cast<float>(config_.layer_norm_eps), normalized, y);
     if (training_) {
       embedding_rstd_.data()[row] = rstd;
-      if (const float* factors = mask(embedding_dropout_, row, block.worker)) {
+      if (const float* factors = mask(embedding_dropout_, row, block.worker, embedding_kept_)) {
         multiply_in_place(hidden(), factors, y);
       }
     }
@@ -102,11 +102,12 @@ void Network::after_attention(size_t index, const Block& block) {
   linear(block, state.context, at.output, attended.row(block.begin), attended.stride());
   for (size_t row = block.begin; row < block.end; ++row) {
     float* y = attended.row(row);
-    const float rstd = layer_norm(hidden(), y, bias_still_to_add(at.output),
-                                  mask(dropout_[index].attention_output, row, block.worker),
-                                  input(index).f32.row(row), parameters_ + at.attention_gamma,
-                                  parameters_ + at.attention_beta, epsilon,
-                                  training_ ? state.attention_normalized.row(row) : y, y);
+    const float rstd = layer_norm(
+        hidden(), y, bias_still_to_add(at.output),
+        mask(dropout_[index].attention_output, row, block.worker, state.attention_output_kept),
+        input(index).f32.row(row), parameters_ + at.attention_gamma,
+        parameters_ + at.attention_beta, epsilon,
+        training_ ? state.attention_normalized.row(row) : y, y);
     if (training_) {
       state.attention_rstd.data()[row] = rstd;
     }
@@ -123,10 +124,11 @@ void Network::after_attention(size_t index, const Block& block) {
   linear(rows, state.activated, at.ffn, result.row(block.begin), result.stride());
   for (size_t row = block.begin; row < block.end; ++row) {
     float* y = result.row(row);
-    const float rstd = layer_norm(hidden(), y, bias_still_to_add(at.ffn),
-                                  mask(dropout_[index].output, row, block.worker),
-                                  attended.row(row), parameters_ + at.gamma, parameters_ + at.beta,
-                                  epsilon, training_ ? state.normalized.row(row) : y, y);
+    const float rstd =
+        layer_norm(hidden(), y, bias_still_to_add(at.ffn),
+                   mask(dropout_[index].output, row, block.worker, state.output_kept),
+                   attended.row(row), parameters_ + at.gamma, parameters_ + at.beta, epsilon,
+                   training_ ? state.normalized.row(row) : y, y);
     if (training_) {
       state.rstd.data()[row] = rstd;
     }

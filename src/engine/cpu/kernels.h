@@ -21,10 +21,20 @@ DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32
 /// Random bits come in groups of this many elements; mask buffers are rounded up to it.
 inline constexpr size_t kDropoutGroup = 128;
 
+/// Elements of a row with what rounds them up to whole groups, and bytes of one bit for each.
+constexpr size_t dropout_columns(size_t columns) {
+  return (columns + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup;
+}
+constexpr size_t dropout_bytes(size_t columns) { return dropout_columns(columns) / 8; }
+
 /// mask[i] = 0 or key.scale for the elements of one row. A row is told from others by window and
-/// place (token, or token and head). `mask` has room for columns rounded up to kDropoutGroup.
+/// place (token, or token and head). `mask` has room for dropout_columns(columns). Where `kept` is
+/// not null, bit i % 8 of its byte i / 8 tells whether element i is kept [dropout_bytes(columns)].
 void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                  float* mask);
+                  float* mask, uint8_t* kept = nullptr);
+
+/// The same mask from its bits; `scale` is that of the key.
+void dropout_mask_again(const uint8_t* kept, float scale, size_t columns, float* mask);
 
 /// x += bias, every row.
 void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride);

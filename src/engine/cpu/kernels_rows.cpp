@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "base/random.h"
 #include "engine/cpu/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -210,92 +209,6 @@ void to_bf16(size_t count, const float* x, uint16_t* y) {
   });
 }
 
-// A group of 128 elements uses 16 counters: counter l gives elements l, 16 + l, .. 112 + l, word w
-// its low half to element 32 w + l and its high half to 32 w + 16 + l. So any vector of up to 16
-// lanes stores what it has made in one piece, and all instruction sets make the same mask.
-#if HWY_TARGET == HWY_SCALAR
-
-void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                  float* mask) {
-  constexpr uint32_t kCounters = 16;
-  for (size_t group = 0; group < columns; group += kDropoutGroup) {
-    for (uint32_t lane = 0; lane < kCounters; ++lane) {
-      const Philox::Counter bits =
-          Philox::generate({static_cast<uint32_t>(group / kDropoutGroup) * kCounters + lane, place,
-                            static_cast<uint32_t>(window), static_cast<uint32_t>(window >> 32)},
-                           {key.words[0], key.words[1]});
-      float* out = mask + group + lane;
-      for (size_t word = 0; word < 4; ++word) {
-        out[2 * word * kCounters] = (bits[word] & 0xFFFFU) < key.threshold ? 0.0F : key.scale;
-        out[(2 * word + 1) * kCounters] = (bits[word] >> 16) < key.threshold ? 0.0F : key.scale;
-      }
-    }
-  }
-}
-
-#else
-
-/// Philox (base/random.h) on as many counters as there are lanes.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE void philox_round(D words, V multiplier0, V multiplier1, uint32_t key0, uint32_t key1,
-                             V (&counter)[4]) {
-  const hn::RepartitionToWide<D> wide;
-  const auto product = [&](V x, V multiplier, V& low, V& high) {
-    const auto even = hn::MulEven(x, multiplier);
-    const auto odd =
-        hn::MulEven(hn::BitCast(words, hn::ShiftRight<32>(hn::BitCast(wide, x))), multiplier);
-    low = hn::OddEven(hn::BitCast(words, hn::ShiftLeft<32>(odd)), hn::BitCast(words, even));
-    high = hn::OddEven(hn::BitCast(words, odd), hn::BitCast(words, hn::ShiftRight<32>(even)));
-  };
-  V low0;
-  V high0;
-  V low1;
-  V high1;
-  product(counter[0], multiplier0, low0, high0);
-  product(counter[2], multiplier1, low1, high1);
-  counter[0] = hn::Xor(hn::Xor(high1, counter[1]), hn::Set(words, key0));
-  counter[1] = low1;
-  counter[2] = hn::Xor(hn::Xor(high0, counter[3]), hn::Set(words, key1));
-  counter[3] = low0;
-}
-
-void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                  float* mask) {
-  constexpr size_t kCounters = 16;
-  const hn::CappedTag<uint32_t, kCounters> words;
-  const hn::RebindToFloat<decltype(words)> floats;
-  const auto multiplier0 = hn::Set(words, Philox::kMultiplier0);
-  const auto multiplier1 = hn::Set(words, Philox::kMultiplier1);
-  const auto threshold = hn::Set(words, key.threshold);
-  const auto scale = hn::Set(floats, key.scale);
-  for (size_t group = 0; group < columns; group += kDropoutGroup) {
-    for (size_t lane = 0; lane < kCounters; lane += hn::Lanes(words)) {
-      hn::Vec<decltype(words)> counter[4] = {
-          hn::Iota(words, static_cast<uint32_t>(group / kDropoutGroup * kCounters + lane)),
-          hn::Set(words, place), hn::Set(words, static_cast<uint32_t>(window)),
-          hn::Set(words, static_cast<uint32_t>(window >> 32))};
-      uint32_t key0 = key.words[0];
-      uint32_t key1 = key.words[1];
-      for (int round = 0; round < Philox::kRounds; ++round) {
-        philox_round(words, multiplier0, multiplier1, key0, key1, counter);
-        key0 += Philox::kWeyl0;
-        key1 += Philox::kWeyl1;
-      }
-      for (size_t word = 0; word < 4; ++word) {
-        float* out = mask + group + word * 2 * kCounters + lane;
-        const auto low = hn::And(counter[word], hn::Set(words, 0xFFFFU));
-        const auto high = hn::ShiftRight<16>(counter[word]);
-        const auto keep_low = hn::RebindMask(floats, hn::Not(hn::Lt(low, threshold)));
-        const auto keep_high = hn::RebindMask(floats, hn::Not(hn::Lt(high, threshold)));
-        hn::StoreU(hn::IfThenElseZero(keep_low, scale), floats, out);
-        hn::StoreU(hn::IfThenElseZero(keep_high, scale), floats, out + kCounters);
-      }
-    }
-  }
-}
-
-#endif  // HWY_SCALAR
-
 }  // namespace bertrand::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -314,27 +227,6 @@ HWY_EXPORT(add_scaled);
 HWY_EXPORT(multiply_in_place);
 HWY_EXPORT(dot);
 HWY_EXPORT(to_bf16);
-HWY_EXPORT(dropout_mask);
-
-DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32_t site,
-                            double probability) {
-  const auto low = [](uint64_t value) { return static_cast<uint32_t>(value); };
-  const auto high = [](uint64_t value) { return static_cast<uint32_t>(value >> 32); };
-  const Philox::Counter mixed =
-      Philox::generate({low(step), high(step), layer, site}, {low(seed), high(seed)});
-  constexpr double kValues = 65536;
-  DropoutKey key;
-  key.words[0] = mixed[0];
-  key.words[1] = mixed[1];
-  key.threshold = static_cast<uint32_t>(std::lround(probability * kValues));
-  key.scale = static_cast<float>(kValues / (kValues - key.threshold));
-  return key;
-}
-
-void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                  float* mask) {
-  HWY_DYNAMIC_DISPATCH(dropout_mask)(key, window, place, columns, mask);
-}
 
 void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride) {
   HWY_DYNAMIC_DISPATCH(add_bias)(rows, columns, bias, x, stride);

@@ -67,6 +67,11 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
     std::fill(row_windows_.begin() + batch.offsets[window],
               row_windows_.begin() + batch.offsets[window + 1], static_cast<uint32_t>(window));
   }
+  kept_begins_.assign(1, 0);
+  for (size_t window = 0; window < batch.windows(); ++window) {
+    const size_t length = batch.length(window);
+    kept_begins_.push_back(kept_begins_.back() + heads() * length * dropout_bytes(length));
+  }
   windows_by_length_.resize(batch.windows());
   std::iota(windows_by_length_.begin(), windows_by_length_.end(), size_t{0});
   std::stable_sort(windows_by_length_.begin(), windows_by_length_.end(),
@@ -80,6 +85,7 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
   if (training_) {
     embedding_normalized_.reserve(tokens_, hidden());
     embedding_rstd_.reserve(tokens_);
+    embedding_kept_.reserve(tokens_ * dropout_bytes(hidden()));
   }
   logits_.start.resize(tokens_);
   logits_.end.resize(tokens_);
@@ -90,7 +96,7 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
     if (int8_) {
       scratch.int8.reserve(block_rows_, std::max(hidden(), wide()));
     }
-    scratch.mask.reserve((hidden() + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup);
+    scratch.mask.reserve(dropout_columns(hidden()));
   }
 
   const auto key = [&](uint32_t layer, Site site, double Dropout::*probability) {
@@ -124,6 +130,9 @@ void Network::reserve_layer(Layer& layer) const {
     layer.normalized.reserve(tokens_, hidden());
     layer.rstd.reserve(tokens_);
     layer.output.reserve(tokens_, hidden(), bf16_);
+    layer.attention_kept.reserve(kept_begins_.back());
+    layer.attention_output_kept.reserve(tokens_ * dropout_bytes(hidden()));
+    layer.output_kept.reserve(tokens_ * dropout_bytes(hidden()));
   }
 }
 
@@ -162,16 +171,20 @@ void Network::for_each_block(const std::function<void(const Block&)>& body) {
 void Network::for_each_head(
     const std::function<void(const AttentionHead&, size_t, AttentionScratch&)>& body,
     size_t index) {
-  Rows<float>& qkv = layer(index).qkv;
+  Layer& state = layer(index);
+  Rows<float>& qkv = state.qkv;
   pool_.for_each(batch_->windows() * heads(), [&](size_t task, unsigned worker) {
     const FlushDenormals flush;
     const size_t window = windows_by_length_[task / heads()];
     const size_t head = task % heads();
     const auto first = static_cast<size_t>(batch_->offsets[window]);
+    const size_t length = batch_->length(window);
     const float* query = qkv.row(first) + head * head_size();
-    body({batch_->length(window), head_size(), query, query + hidden(), query + 2 * hidden(),
-          qkv.stride(), dropout_[index].attention, batch_->keys[window],
-          static_cast<uint32_t>(head)},
+    uint8_t* kept = training_ ? state.attention_kept.data() + kept_begins_[window] +
+                                    head * length * dropout_bytes(length)
+                              : nullptr;
+    body({length, head_size(), query, query + hidden(), query + 2 * hidden(), qkv.stride(),
+          dropout_[index].attention, batch_->keys[window], static_cast<uint32_t>(head), kept},
          first, scratch_[worker].attention);
   });
 }
@@ -241,14 +254,26 @@ void Network::transpose_weights(std::span<const Weight> weights) {
   });
 }
 
-const float* Network::mask(const DropoutKey& key, size_t row, unsigned worker) {
+const float* Network::mask(const DropoutKey& key, size_t row, unsigned worker,
+                           Aligned<uint8_t>& kept) {
   if (key.threshold == 0) {
     return nullptr;
   }
   const uint32_t window = row_windows_[row];
   const auto position = static_cast<uint32_t>(row - static_cast<size_t>(batch_->offsets[window]));
   float* values = scratch_[worker].mask.data();
-  dropout_mask(key, batch_->keys[window], position, hidden(), values);
+  dropout_mask(key, batch_->keys[window], position, hidden(), values,
+               kept.data() + row * dropout_bytes(hidden()));
+  return values;
+}
+
+const float* Network::mask_again(const DropoutKey& key, size_t row, unsigned worker,
+                                 const Aligned<uint8_t>& kept) {
+  if (key.threshold == 0) {
+    return nullptr;
+  }
+  float* values = scratch_[worker].mask.data();
+  dropout_mask_again(kept.data() + row * dropout_bytes(hidden()), key.scale, hidden(), values);
   return values;
 }
 

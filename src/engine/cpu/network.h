@@ -60,17 +60,19 @@ class Network {
  private:
   /// What one layer computes and backward needs again; without training all layers share one.
   struct Layer {
-    Rows<float> qkv;                   ///< [T, 3H]
-    Aligned<float> log_sum_exp;        ///< [heads, T]
-    Operand context;                   ///< [T, H]
-    Rows<float> attention_normalized;  ///< [T, H], before gamma and beta
-    Aligned<float> attention_rstd;     ///< [T]
-    Operand attended;                  ///< [T, H], LayerNorm(input + attention)
-    Rows<float> intermediate;          ///< [T, I], before GELU
-    Operand activated;                 ///< [T, I], after it; see wide_rows
-    Rows<float> normalized;            ///< [T, H]
-    Aligned<float> rstd;               ///< [T]
-    Operand output;                    ///< [T, H]
+    Rows<float> qkv;                                      ///< [T, 3H]
+    Aligned<float> log_sum_exp;                           ///< [heads, T]
+    Operand context;                                      ///< [T, H]
+    Rows<float> attention_normalized;                     ///< [T, H], before gamma and beta
+    Aligned<float> attention_rstd;                        ///< [T]
+    Operand attended;                                     ///< [T, H], LayerNorm(input + attention)
+    Rows<float> intermediate;                             ///< [T, I], before GELU
+    Operand activated;                                    ///< [T, I], after it; see wide_rows
+    Rows<float> normalized;                               ///< [T, H]
+    Aligned<float> rstd;                                  ///< [T]
+    Operand output;                                       ///< [T, H]
+    Aligned<uint8_t> attention_kept;                      ///< by head of window, see kept_begins_
+    Aligned<uint8_t> attention_output_kept, output_kept;  ///< [T, dropout_bytes(H)]
   };
 
   /// The gradients of one layer's products on their way down.
@@ -134,7 +136,11 @@ class Network {
   }
   /// Turns the weights of a layer round for linear_backward.
   void transpose_weights(std::span<const Weight> weights);
-  const float* mask(const DropoutKey& key, size_t row, unsigned worker);
+  /// The mask of a row, null without dropout; forward makes it and keeps its bits [T,
+  /// dropout_bytes(H)], from which backward makes it again.
+  const float* mask(const DropoutKey& key, size_t row, unsigned worker, Aligned<uint8_t>& kept);
+  const float* mask_again(const DropoutKey& key, size_t row, unsigned worker,
+                          const Aligned<uint8_t>& kept);
   Layer& layer(size_t index) { return layers_[training_ ? index : 0]; }
   /// The rows of `activated` that belong to a block. Without training each worker uses the same
   /// ones again, which stay in its cache.
@@ -192,6 +198,7 @@ class Network {
   size_t block_rows_ = 0;
   std::vector<uint32_t> row_windows_;      // [T]
   std::vector<size_t> windows_by_length_;  // longest first, so that threads end together
+  std::vector<size_t> kept_begins_;        // [windows + 1], in bytes: a window's attention dropout
   DropoutKey embedding_dropout_;
   std::vector<LayerDropout> dropout_;
 
@@ -202,6 +209,7 @@ class Network {
   Operand embedded_;                  // [T, H]
   Rows<float> embedding_normalized_;  // [T, H]
   Aligned<float> embedding_rstd_;     // [T]
+  Aligned<uint8_t> embedding_kept_;   // [T, dropout_bytes(H)]
   std::vector<Layer> layers_;
   SpanLogits logits_;
 

@@ -245,6 +245,25 @@ TEST_P(Kernels, DropoutMaskIsPhiloxHoweverItIsMade) {
   }
 }
 
+TEST_P(Kernels, DropoutMaskIsMadeAgainFromItsBits) {
+  const cpu::DropoutKey key = cpu::make_dropout_key(1, 2, 3, 1, 0.25);
+  for (const size_t columns : {size_t{1}, size_t{100}, size_t{128}, size_t{300}}) {
+    constexpr uint8_t kUntouched = 0xA5;
+    std::vector<uint8_t> kept(cpu::dropout_bytes(columns) + 1, kUntouched);
+    std::vector<float> mask(cpu::dropout_columns(columns));
+    cpu::dropout_mask(key, /*window=*/5, /*place=*/6, columns, mask.data(), kept.data());
+    EXPECT_EQ(kept.back(), kUntouched);
+    for (size_t i = 0; i < columns; ++i) {
+      ASSERT_EQ(kept[i / 8] >> i % 8 & 1, mask[i] != 0 ? 1 : 0) << i;
+    }
+    std::vector<float> again(mask.size());
+    cpu::dropout_mask_again(kept.data(), key.scale, columns, again.data());
+    for (size_t i = 0; i < columns; ++i) {
+      ASSERT_EQ(again[i], mask[i]) << i;
+    }
+  }
+}
+
 TEST_P(Kernels, DropoutDropsItsShare) {
   const cpu::DropoutKey key = cpu::make_dropout_key(9, 0, 0, 0, 0.1);
   std::vector<float> mask(1 << 16);
