@@ -201,9 +201,10 @@ void Network::ffn_backward(size_t index, const Block& block) {
   Rows<float>& dwide = gradients_.intermediate.f32;
   linear_backward(block, gradients_.ffn, /*column=*/0, at.ffn, dwide.row(block.begin),
                   dwide.stride(), /*accumulate=*/false);
-  gelu_backward(config_.hidden_act == Activation::gelu_tanh, block.rows(), wide(),
-                state.intermediate.row(block.begin), dwide.row(block.begin), dwide.stride(),
-                sums + partials.intermediate_bias);
+  for (size_t row = block.begin; row < block.end; ++row) {
+    float* dy = dwide.row(row);
+    mask_and_sum(wide(), dy, state.intermediate.row(row), dy, sums + partials.intermediate_bias);
+  }
   linear_backward(block, gradients_.intermediate, /*column=*/0, at.intermediate,
                   dhidden.row(block.begin), dhidden.stride(), /*accumulate=*/true);
   for (size_t row = block.begin; row < block.end; ++row) {

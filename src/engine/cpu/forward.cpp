@@ -117,9 +117,15 @@ void Network::after_attention(size_t index, const Block& block) {
   Rows<float>& intermediate = training_ ? state.intermediate : activated;
   linear(block, state.attended, at.intermediate, intermediate.row(rows.begin),
          intermediate.stride());
-  bias_gelu(config_.hidden_act == Activation::gelu_tanh, rows.rows(), wide(),
-            bias_still_to_add(at.intermediate), intermediate.row(rows.begin),
-            activated.row(rows.begin), activated.stride());
+  const bool tanh_form = config_.hidden_act == Activation::gelu_tanh;
+  const float* bias = bias_still_to_add(at.intermediate);
+  if (training_) {
+    bias_gelu_with_slope(tanh_form, rows.rows(), wide(), bias, intermediate.row(rows.begin),
+                         activated.row(rows.begin), activated.stride());
+  } else {
+    bias_gelu(tanh_form, rows.rows(), wide(), bias, intermediate.row(rows.begin),
+              activated.row(rows.begin), activated.stride());
+  }
   Rows<float>& result = output(index).f32;
   linear(rows, state.activated, at.ffn, result.row(block.begin), result.stride());
   for (size_t row = block.begin; row < block.end; ++row) {

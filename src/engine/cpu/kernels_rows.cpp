@@ -52,61 +52,58 @@ HWY_INLINE V gelu_tanh(D d, V x) {
   return hn::Sub(hn::Set(d, 1.0F), hn::Div(hn::Set(d, 2.0F), hn::Add(power, hn::Set(d, 1.0F))));
 }
 
+/// GELU(x) and, where `slope` is not null, its derivative.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V gelu(D d, V x, bool tanh_form) {
+HWY_INLINE V gelu(D d, V x, bool tanh_form, V* slope) {
   if (tanh_form) {
+    const V one = hn::Set(d, 1.0F);
     const V half = hn::Mul(x, hn::Set(d, 0.5F));
-    return hn::MulAdd(half, gelu_tanh(d, x), half);
+    const V t = gelu_tanh(d, x);
+    if (slope != nullptr) {
+      const V inner = hn::Mul(hn::Set(d, 0.7978845608F),
+                              hn::MulAdd(hn::Mul(x, x), hn::Set(d, 3 * 0.044715F), one));
+      const V sech2 = hn::NegMulAdd(t, t, one);
+      *slope = hn::Mul(hn::Set(d, 0.5F), hn::MulAdd(hn::Mul(x, sech2), inner, hn::Add(one, t)));
+    }
+    return hn::MulAdd(half, t, half);
   }
   V below;
   V density;
   normal_distribution(d, x, below, density);
+  if (slope != nullptr) {
+    *slope = hn::MulAdd(x, density, below);
+  }
   return hn::Mul(x, below);
 }
 
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V gelu_derivative(D d, V x, bool tanh_form) {
-  if (tanh_form) {
-    const V one = hn::Set(d, 1.0F);
-    const V t = gelu_tanh(d, x);
-    const V slope = hn::Mul(hn::Set(d, 0.7978845608F),
-                            hn::MulAdd(hn::Mul(x, x), hn::Set(d, 3 * 0.044715F), one));
-    const V half = hn::Set(d, 0.5F);
-    const V sech2 = hn::NegMulAdd(t, t, one);
-    return hn::Mul(half, hn::MulAdd(hn::Mul(x, sech2), slope, hn::Add(one, t)));
-  }
-  V below;
-  V density;
-  normal_distribution(d, x, below, density);
-  return hn::MulAdd(x, density, below);
+template <class D>
+HWY_INLINE hn::Vec<D> with_bias(D d, const float* x, const float* bias, size_t i) {
+  const auto value = hn::LoadU(d, x + i);
+  return bias == nullptr ? value : hn::Add(value, hn::LoadU(d, bias + i));
 }
 
-void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
-               size_t stride) {
+void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, const float* x,
+               float* y, size_t stride) {
   for (size_t row = 0; row < rows; ++row) {
-    float* in = x + row * stride;
+    const float* in = x + row * stride;
     float* out = y + row * stride;
     for_vectors(columns, [&](auto d, size_t i) {
-      auto value = hn::LoadU(d, in + i);
-      if (bias != nullptr) {
-        value = hn::Add(value, hn::LoadU(d, bias + i));
-        hn::StoreU(value, d, in + i);  // before y, which may be x
-      }
-      hn::StoreU(gelu(d, value, tanh_form), d, out + i);
+      const auto value = with_bias(d, in, bias, i);
+      hn::StoreU(gelu(d, value, tanh_form, static_cast<hn::Vec<decltype(d)>*>(nullptr)), d,
+                 out + i);
     });
   }
 }
 
-void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
-                   size_t stride, float* column_sums) {
+void bias_gelu_with_slope(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x,
+                          float* y, size_t stride) {
   for (size_t row = 0; row < rows; ++row) {
-    const float* HWY_RESTRICT in = x + row * stride;
-    float* HWY_RESTRICT gradient = dy + row * stride;
+    float* HWY_RESTRICT in = x + row * stride;
+    float* HWY_RESTRICT out = y + row * stride;
     for_vectors(columns, [&](auto d, size_t i) {
-      const auto value =
-          hn::Mul(hn::LoadU(d, gradient + i), gelu_derivative(d, hn::LoadU(d, in + i), tanh_form));
-      hn::StoreU(value, d, gradient + i);
-      hn::StoreU(hn::Add(hn::LoadU(d, column_sums + i), value), d, column_sums + i);
+      hn::Vec<decltype(d)> slope;
+      hn::StoreU(gelu(d, with_bias(d, in, bias, i), tanh_form, &slope), d, out + i);
+      hn::StoreU(slope, d, in + i);
     });
   }
 }
@@ -218,7 +215,7 @@ namespace bertrand::cpu {
 
 HWY_EXPORT(add_bias);
 HWY_EXPORT(bias_gelu);
-HWY_EXPORT(gelu_backward);
+HWY_EXPORT(bias_gelu_with_slope);
 HWY_EXPORT(layer_norm);
 HWY_EXPORT(layer_norm_backward);
 HWY_EXPORT(mask_and_sum);
@@ -232,14 +229,14 @@ void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t s
   HWY_DYNAMIC_DISPATCH(add_bias)(rows, columns, bias, x, stride);
 }
 
-void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
-               size_t stride) {
+void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, const float* x,
+               float* y, size_t stride) {
   HWY_DYNAMIC_DISPATCH(bias_gelu)(tanh_form, rows, columns, bias, x, y, stride);
 }
 
-void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
-                   size_t stride, float* column_sums) {
-  HWY_DYNAMIC_DISPATCH(gelu_backward)(tanh_form, rows, columns, x, dy, stride, column_sums);
+void bias_gelu_with_slope(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x,
+                          float* y, size_t stride) {
+  HWY_DYNAMIC_DISPATCH(bias_gelu_with_slope)(tanh_form, rows, columns, bias, x, y, stride);
 }
 
 float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,

@@ -66,7 +66,7 @@ class Network {
     Rows<float> attention_normalized;                     ///< [T, H], before gamma and beta
     Aligned<float> attention_rstd;                        ///< [T]
     Operand attended;                                     ///< [T, H], LayerNorm(input + attention)
-    Rows<float> intermediate;                             ///< [T, I], before GELU
+    Rows<float> intermediate;                             ///< [T, I], before GELU, then its slope
     Operand activated;                                    ///< [T, I], after it; see wide_rows
     Rows<float> normalized;                               ///< [T, H]
     Aligned<float> rstd;                                  ///< [T]
