@@ -83,13 +83,14 @@ void Network::project_qkv(size_t index, const Block& block) {
 
 void Network::attend(size_t index) {
   Layer& state = layer(index);
-  for_each_head(
+  const auto heads_of_windows = of_heads(
       [&](const AttentionHead& head, size_t first, AttentionScratch& scratch) {
         attention_forward(head, scratch, state.context.f32.row(first) + head.head * head.head_size,
                           state.context.f32.stride(),
                           state.log_sum_exp.data() + head.head * tokens_ + first);
       },
       index);
+  pool_.for_each(batch_->windows() * heads(), heads_of_windows);
 }
 
 /// attended = LayerNorm(input + dropout(context Wo^T + bo));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/cpu/flush_denormals.h"
@@ -159,21 +160,23 @@ void Network::round_weights_to_bf16() {
   });
 }
 
-void Network::for_each_block(const std::function<void(const Block&)>& body) {
-  const size_t blocks = (tokens_ + block_rows_ - 1) / block_rows_;
-  pool_.for_each(blocks, [&](size_t index, unsigned worker) {
+ThreadPool::Body Network::of_blocks(std::function<void(const Block&)> body) {
+  return [this, body = std::move(body)](size_t index, unsigned worker) {
     const FlushDenormals flush;
     const size_t begin = index * block_rows_;
     body({index, begin, std::min(tokens_, begin + block_rows_), worker});
-  });
+  };
 }
 
-void Network::for_each_head(
-    const std::function<void(const AttentionHead&, size_t, AttentionScratch&)>& body,
-    size_t index) {
-  Layer& state = layer(index);
-  Rows<float>& qkv = state.qkv;
-  pool_.for_each(batch_->windows() * heads(), [&](size_t task, unsigned worker) {
+void Network::for_each_block(std::function<void(const Block&)> body) {
+  pool_.for_each(blocks(), of_blocks(std::move(body)));
+}
+
+ThreadPool::Body Network::of_heads(
+    std::function<void(const AttentionHead&, size_t, AttentionScratch&)> body, size_t index) {
+  return [this, index, body = std::move(body)](size_t task, unsigned worker) {
+    Layer& state = layer(index);
+    const Rows<float>& qkv = state.qkv;
     const FlushDenormals flush;
     const size_t window = windows_by_length_[task / heads()];
     const size_t head = task % heads();
@@ -186,7 +189,7 @@ void Network::for_each_head(
     body({length, head_size(), query, query + hidden(), query + 2 * hidden(), qkv.stride(),
           dropout_[index].attention, batch_->keys[window], static_cast<uint32_t>(head), kept},
          first, scratch_[worker].attention);
-  });
+  };
 }
 
 void Network::linear(const Block& block, Operand& in, const Weight& weight, float* out,
@@ -231,26 +234,27 @@ void Network::linear_backward(const Block& block, Operand& dout, size_t column,
   }
 }
 
-void Network::transpose_weights(std::span<const Weight> weights) {
+void Network::transpose_weights(TaskList& tasks, const std::vector<Weight>& weights) {
   if (bf16_) {
     return;  // oneDNN takes them either way round
   }
   transposed_.reserve(layout_.transposed_size);
   struct Piece {
-    const Weight* weight;
+    Weight weight;
     size_t first_row;
   };
   const size_t rows = layout_.panel_width;
   std::vector<Piece> pieces;
   for (const Weight& weight : weights) {
     for (size_t row = 0; row < weight.k; row += rows) {
-      pieces.push_back({&weight, row});
+      pieces.push_back({weight, row});
     }
   }
-  pool_.for_each(pieces.size(), [&](size_t index, unsigned) {
+  const size_t count = pieces.size();
+  tasks.add(count, [this, rows, pieces = std::move(pieces)](size_t index, unsigned) {
     const auto& [weight, row] = pieces[index];
-    transpose_panels(weight->k, weight->n, layout_.panel_width, parameters_ + weight->offset, row,
-                     std::min(rows, weight->k - row), transposed_.data() + weight->transposed);
+    transpose_panels(weight.k, weight.n, layout_.panel_width, parameters_ + weight.offset, row,
+                     std::min(rows, weight.k - row), transposed_.data() + weight.transposed);
   });
 }
 

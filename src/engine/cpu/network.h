@@ -14,6 +14,7 @@
 #include "engine/cpu/layout.h"
 #include "engine/cpu/packed.h"
 #include "engine/cpu/row_gradients.h"
+#include "engine/cpu/task_list.h"
 #include "engine/engine.h"
 #include "model/config.h"
 #include "model/packing.h"
@@ -122,10 +123,14 @@ class Network {
   void reserve_layer(Layer& layer) const;
   void round_weights();
   void round_weights_to_bf16();
-  void for_each_block(const std::function<void(const Block&)>& body);
-  void for_each_head(const std::function<void(const AttentionHead& head, size_t first_token,
-                                              AttentionScratch& scratch)>& body,
-                     size_t layer);
+  size_t blocks() const { return (tokens_ + block_rows_ - 1) / block_rows_; }
+  /// The bodies of loops over blocks(), and over the heads of all windows.
+  ThreadPool::Body of_blocks(std::function<void(const Block&)> body);
+  ThreadPool::Body of_heads(
+      std::function<void(const AttentionHead& head, size_t first_token, AttentionScratch& scratch)>
+          body,
+      size_t layer);
+  void for_each_block(std::function<void(const Block&)> body);
   /// out [rows, n] = in [rows, k] W^T + bias; bf16 leaves the bias to the step that follows.
   void linear(const Block& block, Operand& in, const Weight& weight, float* out, size_t out_stride);
   /// din [rows, k] = dout [rows, n] W, or += with accumulate; columns of dout from `column` on.
@@ -135,7 +140,7 @@ class Network {
     return bf16_ ? parameters_ + weight.bias : nullptr;
   }
   /// Turns the weights of a layer round for linear_backward.
-  void transpose_weights(std::span<const Weight> weights);
+  void transpose_weights(TaskList& tasks, const std::vector<Weight>& weights);
   /// The mask of a row, null without dropout; forward makes it and keeps its bits [T,
   /// dropout_bytes(H)], from which backward makes it again.
   const float* mask(const DropoutKey& key, size_t row, unsigned worker, Aligned<uint8_t>& kept);
@@ -170,17 +175,24 @@ class Network {
   double loss_gradient(const PackedBatch& batch, const SpanTargets& targets, double weight);
   void start_backward(const Block& block);
   void ffn_backward(size_t index, const Block& block);
-  void attend_backward(size_t index);
-  void weight_gradients(size_t index, float* gradients, bool accumulate);
-  void weight_gradients_f32(std::span<const WeightSource> sources, float* gradients,
-                            bool accumulate);
-  void weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients,
-                             bool accumulate);
+  void attend_backward(TaskList& tasks, size_t index);
+  std::vector<Weight> weights_below(size_t index) const;
+  std::vector<WeightSource> qkv_sources(size_t index);
+  std::vector<WeightSource> row_sources(size_t index);
+  void qkv_weight_gradients(TaskList& tasks, size_t index, float* gradients, bool accumulate);
+  void row_weight_gradients(TaskList& tasks, size_t index, float* gradients, bool accumulate);
+  void weight_gradients_f32(TaskList& tasks, std::span<const WeightSource> sources,
+                            float* gradients, bool accumulate);
+  void weight_gradients_bf16(size_t index, float* gradients, bool accumulate);
   void qkv_backward(size_t index, const Block& block);
-  void embed_backward(const Block& block);
-  void gather_embeddings(const PackedBatch& batch, ParameterGradients& gradients);
-  void reduce(const std::vector<Reduction>& reductions, float* gradients);
+  void reduce(TaskList& tasks, const std::vector<Reduction>& reductions, float* gradients);
   std::vector<Reduction> layer_reductions(size_t index) const;
+  std::vector<Reduction> embedding_reductions() const;
+
+  // embedding_backward.cpp
+  void embed_backward(const Block& block);
+  void gather_embeddings(TaskList& tasks, ParameterGradients& gradients);
+
   float* partial(const Block& block) { return partials_.data() + block.index * partial_stride_; }
 
   const BertConfig& config_;
