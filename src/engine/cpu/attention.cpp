@@ -11,30 +11,16 @@ constexpr size_t kLine = 16;   // floats
 
 size_t rounded(size_t count) { return (count + kLine - 1) / kLine * kLine; }
 
-/// Copies [rows, columns] into rows of `padded` values, the rest 0.
-void pack(size_t rows, size_t columns, const float* from, size_t stride, size_t padded, float* to) {
-  for (size_t row = 0; row < rows; ++row) {
-    std::copy_n(from + row * stride, columns, to + row * padded);
-    std::fill(to + row * padded + columns, to + (row + 1) * padded, 0.0F);
-  }
+/// Copies rows of one head, times `factor`, into rows of `padded` values, the rest 0.
+void pack(size_t rows, size_t columns, float factor, const float* from, size_t stride,
+          size_t padded, float* to) {
+  copy_rows(rows, columns, factor, from, stride, to, padded, padded);
 }
 
-/// The same, turned round: to is [columns, padded rows].
-void pack_transposed(size_t rows, size_t columns, const float* from, size_t stride, size_t padded,
-                     float* to) {
-  for (size_t column = 0; column < columns; ++column) {
-    for (size_t row = 0; row < rows; ++row) {
-      to[column * padded + row] = from[row * stride + column];
-    }
-    std::fill(to + column * padded + rows, to + (column + 1) * padded, 0.0F);
-  }
-}
-
-void unpack(size_t rows, size_t columns, const float* from, size_t padded, float* to,
+/// The other way.
+void unpack(size_t rows, size_t columns, float factor, const float* from, size_t padded, float* to,
             size_t stride) {
-  for (size_t row = 0; row < rows; ++row) {
-    std::copy_n(from + row * padded, columns, to + row * stride);
-  }
+  copy_rows(rows, columns, factor, from, padded, to, stride, columns);
 }
 
 /// Where a row of probabilities stands among the dropout rows of its window.
@@ -43,8 +29,8 @@ uint32_t dropout_place(const AttentionHead& head, size_t row) {
   return static_cast<uint32_t>(row) | (head.head << kHeadShift);
 }
 
-size_t mask_size(size_t columns) {
-  return (columns + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup;
+uint8_t* kept_of(const AttentionHead& head, size_t row) {
+  return head.kept + row * dropout_bytes(head.length);
 }
 
 }  // namespace
@@ -65,35 +51,34 @@ void attention_forward(const AttentionHead& head, AttentionScratch& scratch, flo
   const size_t length = head.length;
   const size_t columns = rounded(length);
   const size_t size = rounded(head.head_size);
-  scratch.restart(2 * columns * size + kPanel * (columns + 2 * size) + mask_size(columns));
+  scratch.restart(2 * columns * size + kPanel * (columns + 2 * size) + dropout_columns(columns));
   float* keys = scratch.take(size * columns);
   float* values = scratch.take(columns * size);
   float* queries = scratch.take(kPanel * size);
   float* scores = scratch.take(kPanel * columns);
   float* result = scratch.take(kPanel * size);
-  float* mask = scratch.take(mask_size(columns));
+  float* mask = scratch.take(dropout_columns(columns));
   const float scale = 1.0F / std::sqrt(static_cast<float>(head.head_size));
-  pack_transposed(length, head.head_size, head.key, head.stride, columns, keys);
-  pack(length, head.head_size, head.value, head.stride, size, values);
+  transpose(length, head.head_size, head.key, head.stride, keys, columns);
+  pack(length, head.head_size, /*factor=*/1.0F, head.value, head.stride, size, values);
   for (size_t first = 0; first < length; first += kPanel) {
     const size_t rows = std::min(kPanel, length - first);
-    pack(rows, head.head_size, head.query + first * head.stride, head.stride, size, queries);
-    for (size_t i = 0; i < rows * size; ++i) {
-      queries[i] *= scale;
-    }
+    pack(rows, head.head_size, scale, head.query + first * head.stride, head.stride, size, queries);
     small_multiply({rows, columns, head.head_size, queries, size, 1, keys, columns, scores, columns,
                     /*accumulate=*/false});
     for (size_t row = 0; row < rows; ++row) {
       float* probabilities = scores + row * columns;
       log_sum_exp[first + row] = softmax(length, columns, probabilities);
       if (head.dropout.threshold > 0) {
-        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask);
+        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask,
+                     kept_of(head, first + row));
         multiply_in_place(length, mask, probabilities);
       }
     }
     small_multiply({rows, size, length, scores, columns, 1, values, size, result, size,
                     /*accumulate=*/false});
-    unpack(rows, head.head_size, result, size, context + first * context_stride, context_stride);
+    unpack(rows, head.head_size, /*factor=*/1.0F, result, size, context + first * context_stride,
+           context_stride);
   }
 }
 
@@ -102,7 +87,8 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
   const size_t length = head.length;
   const size_t columns = rounded(length);
   const size_t size = rounded(head.head_size);
-  scratch.restart(5 * columns * size + kPanel * (2 * columns + 3 * size) + mask_size(columns));
+  scratch.restart(5 * columns * size + kPanel * (2 * columns + 3 * size) +
+                  dropout_columns(columns));
   float* keys_turned = scratch.take(size * columns);
   float* values_turned = scratch.take(size * columns);
   float* keys = scratch.take(columns * size);
@@ -113,37 +99,33 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
   float* dqueries = scratch.take(kPanel * size);
   float* p = scratch.take(kPanel * columns);
   float* dp = scratch.take(kPanel * columns);
-  float* mask = scratch.take(mask_size(columns));
+  float* mask = scratch.take(dropout_columns(columns));
   const float scale = 1.0F / std::sqrt(static_cast<float>(head.head_size));
   const bool drops = head.dropout.threshold > 0;
-  pack_transposed(length, head.head_size, head.key, head.stride, columns, keys_turned);
-  pack_transposed(length, head.head_size, head.value, head.stride, columns, values_turned);
-  pack(length, head.head_size, head.key, head.stride, size, keys);
+  transpose(length, head.head_size, head.key, head.stride, keys_turned, columns);
+  transpose(length, head.head_size, head.value, head.stride, values_turned, columns);
+  pack(length, head.head_size, /*factor=*/1.0F, head.key, head.stride, size, keys);
   std::fill_n(dkeys, columns * size, 0.0F);
   std::fill_n(dvalues, columns * size, 0.0F);
   for (size_t first = 0; first < length; first += kPanel) {
     const size_t rows = std::min(kPanel, length - first);
     const float* context = gradients.context + first * gradients.context_stride;
     const float* dcontext = gradients.dcontext + first * gradients.context_stride;
-    pack(rows, head.head_size, head.query + first * head.stride, head.stride, size, queries);
-    pack(rows, head.head_size, dcontext, gradients.context_stride, size, dresult);
-    for (size_t i = 0; i < rows * size; ++i) {
-      queries[i] *= scale;
-    }
+    pack(rows, head.head_size, scale, head.query + first * head.stride, head.stride, size, queries);
+    pack(rows, head.head_size, /*factor=*/1.0F, dcontext, gradients.context_stride, size, dresult);
     small_multiply({rows, columns, head.head_size, queries, size, 1, keys_turned, columns, p,
                     columns, /*accumulate=*/false});
     small_multiply({rows, columns, head.head_size, dresult, size, 1, values_turned, columns, dp,
                     columns, /*accumulate=*/false});
     for (size_t row = 0; row < rows; ++row) {
-      exp_shifted(length, columns, gradients.log_sum_exp[first + row], p + row * columns);
       if (drops) {
-        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask);
+        dropout_mask_again(kept_of(head, first + row), head.dropout.scale, length, mask);
       }
       // sum_j p_ij dp_ij, with dropout or without, is the context times its gradient
       const float mean = dot(head.head_size, context + row * gradients.context_stride,
                              dcontext + row * gradients.context_stride);
-      softmax_backward(length, columns, drops ? mask : nullptr, mean, /*scale=*/1.0F,
-                       p + row * columns, dp + row * columns);
+      softmax_backward(length, columns, gradients.log_sum_exp[first + row], drops ? mask : nullptr,
+                       mean, p + row * columns, dp + row * columns);
     }
     small_multiply({length, size, rows, p, 1, columns, dresult, size, dvalues, size,
                     /*accumulate=*/true});
@@ -152,14 +134,12 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
                     /*accumulate=*/true});
     small_multiply({rows, size, length, dp, columns, 1, keys, size, dqueries, size,
                     /*accumulate=*/false});
-    for (size_t i = 0; i < rows * size; ++i) {
-      dqueries[i] *= scale;
-    }
-    unpack(rows, head.head_size, dqueries, size, gradients.dquery + first * gradients.stride,
+    unpack(rows, head.head_size, scale, dqueries, size, gradients.dquery + first * gradients.stride,
            gradients.stride);
   }
-  unpack(length, head.head_size, dkeys, size, gradients.dkey, gradients.stride);
-  unpack(length, head.head_size, dvalues, size, gradients.dvalue, gradients.stride);
+  unpack(length, head.head_size, /*factor=*/1.0F, dkeys, size, gradients.dkey, gradients.stride);
+  unpack(length, head.head_size, /*factor=*/1.0F, dvalues, size, gradients.dvalue,
+         gradients.stride);
 }
 
 }  // namespace bertrand::cpu

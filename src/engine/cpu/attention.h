@@ -19,6 +19,7 @@ struct AttentionHead {
   DropoutKey dropout;  ///< of the probabilities; threshold 0: none
   uint64_t window;     ///< the key of the window
   uint32_t head;
+  uint8_t* kept;  ///< [length, dropout_bytes(length)], what forward drops; null without dropout
 };
 
 /// Memory of one thread, kept from call to call.

@@ -1,13 +1,15 @@
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/cpu/flush_denormals.h"
 #include "engine/cpu/network.h"
 #include "engine/cpu/packed.h"
+#include "engine/cpu/partial_sums.h"
 #include "engine/cpu/products.h"
+#include "engine/cpu/task_list.h"
 
 namespace bertrand::cpu {
 namespace {
@@ -28,98 +30,66 @@ double cross_entropy(std::span<const float> logits, size_t target, double weight
   return std::log(sum) + static_cast<double>(most) - static_cast<double>(logits[target]);
 }
 
-/// Token rows that share a key (a word, a position), in order: groups[g] .. groups[g + 1] of rows.
-struct RowGroups {
-  std::vector<uint32_t> rows;
-  std::vector<size_t> begins;
-};
-
-RowGroups group_rows(std::span<const int32_t> keys) {
-  RowGroups groups;
-  groups.rows.resize(keys.size());
-  std::iota(groups.rows.begin(), groups.rows.end(), 0U);
-  std::stable_sort(groups.rows.begin(), groups.rows.end(),
-                   [&](uint32_t a, uint32_t b) { return keys[a] < keys[b]; });
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (i == 0 || keys[groups.rows[i]] != keys[groups.rows[i - 1]]) {
-      groups.begins.push_back(i);
-    }
-  }
-  groups.begins.push_back(keys.size());
-  return groups;
-}
-
-/// Where the sums of a block stand among its partial sums.
-struct PartialLayout {
-  explicit PartialLayout(size_t hidden, size_t wide)
-      : gamma(0),
-        beta(hidden),
-        ffn_bias(2 * hidden),
-        attention_gamma(3 * hidden),
-        attention_beta(4 * hidden),
-        output_bias(5 * hidden),
-        intermediate_bias(6 * hidden),
-        qkv_bias(6 * hidden + wide),
-        ends(9 * hidden + wide),
-        size(13 * hidden + wide + 2) {}
-
-  size_t gamma, beta, ffn_bias, attention_gamma, attention_beta, output_bias, intermediate_bias;
-  size_t qkv_bias;
-  size_t ends;  // of the head [2H + 2], later of the embeddings [4H]
-  size_t size;
-};
-
 }  // namespace
 
 double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
                          const Dropout& dropout, double weight, const float* parameters,
-                         float* gradients, bool accumulate) {
+                         ParameterGradients& all_gradients, bool accumulate) {
+  float* gradients = all_gradients.dense.data();
   prepare(batch, parameters, &dropout);
   run_forward([](size_t) {});
   reserve_gradients();
   const double loss = loss_gradient(batch, targets, weight);
-  const PartialLayout partials(hidden(), wide());
+  const LayerLayout& top = layout_.layers.back();
+  TaskList first;
+  transpose_weights(first, {top.ffn, top.intermediate, top.output});
+  first.run(pool_);
   for (size_t index = depth(); index-- > 0;) {
-    const bool is_last = index + 1 == depth();
-    const LayerLayout& at = layout_.layers[index];
-    std::vector<Weight> weights = {at.ffn, at.intermediate, at.output};
-    if (!is_last) {
-      const auto& above = layout_.layers[index + 1].qkv;
-      weights.insert(weights.end(), above.begin(), above.end());
+    TaskList rows;
+    rows.add(blocks(), of_blocks([&](const Block& block) {
+               if (index + 1 == depth()) {
+                 start_backward(block);
+               } else {
+                 qkv_backward(index + 1, block);
+               }
+               ffn_backward(index, block);
+             }));
+    if (index + 1 < depth()) {
+      qkv_weight_gradients(rows, index + 1, gradients, accumulate);
     }
-    transpose_weights(weights);
-    for_each_block([&](const Block& block) {
-      if (is_last) {
-        start_backward(block);
-      } else {
-        qkv_backward(index + 1, block);
-      }
-      ffn_backward(index, block);
-    });
-    std::vector<Reduction> reductions = layer_reductions(index);
-    if (is_last) {
-      reductions.push_back({partials.ends, 2 * hidden(), layout_.head_weight});
-      reductions.push_back({partials.ends + 2 * hidden(), 2, layout_.head_bias});
-    } else {
-      reductions.push_back(
-          {partials.qkv_bias, 3 * hidden(), layout_.layers[index + 1].qkv.front().bias});
+    rows.run(pool_);
+    TaskList rest;
+    row_weight_gradients(rest, index, gradients, accumulate);
+    attend_backward(rest, index);
+    transpose_weights(rest, weights_below(index));
+    reduce(rest, layer_reductions(index), gradients);
+    rest.run(pool_);
+    if (bf16_) {
+      weight_gradients_bf16(index, gradients, accumulate);
     }
-    reduce(reductions, gradients);
-    attend_backward(index);
-    weight_gradients(index, gradients, accumulate);
   }
-  transpose_weights(layout_.layers[0].qkv);
-  for_each_block([&](const Block& block) {
-    qkv_backward(/*index=*/0, block);
-    embed_backward(block);
-  });
-  reduce({{partials.qkv_bias, 3 * hidden(), layout_.layers[0].qkv.front().bias},
-          {partials.ends, hidden(), layout_.gamma},
-          {partials.ends + hidden(), hidden(), layout_.beta},
-          {partials.ends + 2 * hidden(), 2 * hidden(), layout_.segment_embeddings}},
-         gradients);
-  gather_embeddings(batch, gradients);
+  TaskList rows;
+  rows.add(blocks(), of_blocks([&](const Block& block) {
+             qkv_backward(/*index=*/0, block);
+             embed_backward(block);
+           }));
+  qkv_weight_gradients(rows, /*index=*/0, gradients, accumulate);
+  rows.run(pool_);
+  TaskList sums;
+  gather_embeddings(sums, all_gradients);
+  reduce(sums, embedding_reductions(), gradients);
+  sums.run(pool_);
   return loss;
+}
+
+/// What the blocks after attend_backward(index) multiply with.
+std::vector<Weight> Network::weights_below(size_t index) const {
+  std::vector<Weight> weights = layout_.layers[index].qkv;
+  if (index > 0) {
+    const LayerLayout& below = layout_.layers[index - 1];
+    weights.insert(weights.end(), {below.ffn, below.intermediate, below.output});
+  }
+  return weights;
 }
 
 void Network::reserve_gradients() {
@@ -132,8 +102,7 @@ void Network::reserve_gradients() {
   start_gradient_.resize(tokens_);
   end_gradient_.resize(tokens_);
   partial_stride_ = PartialLayout(hidden(), wide()).size;
-  const size_t blocks = (tokens_ + block_rows_ - 1) / block_rows_;
-  partials_.reserve(blocks * partial_stride_);
+  partials_.reserve(blocks() * partial_stride_);
 }
 
 double Network::loss_gradient(const PackedBatch& batch, const SpanTargets& targets, double weight) {
@@ -190,15 +159,17 @@ void Network::ffn_backward(size_t index, const Block& block) {
     float* dy = dhidden.row(row);
     layer_norm_backward(hidden(), dy, state.normalized.row(row), state.rstd.data()[row],
                         parameters_ + at.gamma, dy, sums + partials.gamma, sums + partials.beta);
-    mask_and_sum(hidden(), dy, mask(dropout_[index].output, row, block.worker),
+    mask_and_sum(hidden(), dy,
+                 mask_again(dropout_[index].output, row, block.worker, state.output_kept),
                  gradients_.ffn.f32.row(row), sums + partials.ffn_bias);
   }
   Rows<float>& dwide = gradients_.intermediate.f32;
   linear_backward(block, gradients_.ffn, /*column=*/0, at.ffn, dwide.row(block.begin),
                   dwide.stride(), /*accumulate=*/false);
-  gelu_backward(config_.hidden_act == Activation::gelu_tanh, block.rows(), wide(),
-                state.intermediate.row(block.begin), dwide.row(block.begin), dwide.stride(),
-                sums + partials.intermediate_bias);
+  for (size_t row = block.begin; row < block.end; ++row) {
+    float* dy = dwide.row(row);
+    mask_and_sum(wide(), dy, state.intermediate.row(row), dy, sums + partials.intermediate_bias);
+  }
   linear_backward(block, gradients_.intermediate, /*column=*/0, at.intermediate,
                   dhidden.row(block.begin), dhidden.stride(), /*accumulate=*/true);
   for (size_t row = block.begin; row < block.end; ++row) {
@@ -206,7 +177,9 @@ void Network::ffn_backward(size_t index, const Block& block) {
     layer_norm_backward(hidden(), dy, state.attention_normalized.row(row),
                         state.attention_rstd.data()[row], parameters_ + at.attention_gamma, dy,
                         sums + partials.attention_gamma, sums + partials.attention_beta);
-    mask_and_sum(hidden(), dy, mask(dropout_[index].attention_output, row, block.worker),
+    mask_and_sum(hidden(), dy,
+                 mask_again(dropout_[index].attention_output, row, block.worker,
+                            state.attention_output_kept),
                  gradients_.attention.f32.row(row), sums + partials.output_bias);
   }
   linear_backward(block, gradients_.attention, /*column=*/0, at.output,
@@ -214,19 +187,19 @@ void Network::ffn_backward(size_t index, const Block& block) {
                   /*accumulate=*/false);
 }
 
-void Network::attend_backward(size_t index) {
+void Network::attend_backward(TaskList& tasks, size_t index) {
   Layer& state = layers_[index];
-  for_each_head(
-      [&](const AttentionHead& head, size_t first, AttentionScratch& scratch) {
-        const size_t column = head.head * head.head_size;
-        float* dquery = gradients_.qkv.f32.row(first) + column;
-        attention_backward(
-            head, scratch,
-            {state.context.f32.row(first) + column, gradients_.context.row(first) + column,
-             gradients_.context.stride(), state.log_sum_exp.data() + head.head * tokens_ + first,
-             dquery, dquery + hidden(), dquery + 2 * hidden(), gradients_.qkv.f32.stride()});
-      },
-      index);
+  const auto body = [this, &state](const AttentionHead& head, size_t first,
+                                   AttentionScratch& scratch) {
+    const size_t column = head.head * head.head_size;
+    float* dquery = gradients_.qkv.f32.row(first) + column;
+    attention_backward(
+        head, scratch,
+        {state.context.f32.row(first) + column, gradients_.context.row(first) + column,
+         gradients_.context.stride(), state.log_sum_exp.data() + head.head * tokens_ + first,
+         dquery, dquery + hidden(), dquery + 2 * hidden(), gradients_.qkv.f32.stride()});
+  };
+  tasks.add(batch_->windows() * heads(), of_heads(body, index));
 }
 
 /// Adds the part of the input's gradient that went through query, key and value.
@@ -245,32 +218,46 @@ void Network::qkv_backward(size_t index, const Block& block) {
   }
 }
 
-/// The weights of a layer with what their gradients are made of, and those gradients in tiles of
-/// about equal work. Each tile sums over all tokens in one product, so the result does not depend
-/// on the threads.
-void Network::weight_gradients(size_t index, float* gradients, bool accumulate) {
-  const LayerLayout& at = layout_.layers[index];
-  const Layer& state = layers_[index];
+/// What the gradients of query, key and value are made of, known once attend_backward is done.
+std::vector<Network::WeightSource> Network::qkv_sources(size_t index) {
   std::vector<WeightSource> sources;
   size_t column = 0;
-  for (const Weight& weight : at.qkv) {
+  for (const Weight& weight : layout_.layers[index].qkv) {
     sources.push_back({&weight, &gradients_.qkv, column, &input(index)});
     column += weight.n;
   }
-  sources.push_back({&at.output, &gradients_.attention, 0, &state.context});
-  sources.push_back({&at.intermediate, &gradients_.intermediate, 0, &state.attended});
-  sources.push_back({&at.ffn, &gradients_.ffn, 0, &state.activated});
-  if (bf16_) {
-    weight_gradients_bf16(sources, gradients, accumulate);
-  } else {
-    weight_gradients_f32(sources, gradients, accumulate);
+  return sources;
+}
+
+/// The same of all other weights, known once ffn_backward is.
+std::vector<Network::WeightSource> Network::row_sources(size_t index) {
+  const LayerLayout& at = layout_.layers[index];
+  const Layer& state = layers_[index];
+  return {{&at.output, &gradients_.attention, 0, &state.context},
+          {&at.intermediate, &gradients_.intermediate, 0, &state.attended},
+          {&at.ffn, &gradients_.ffn, 0, &state.activated}};
+}
+
+void Network::qkv_weight_gradients(TaskList& tasks, size_t index, float* gradients,
+                                   bool accumulate) {
+  if (!bf16_) {
+    weight_gradients_f32(tasks, qkv_sources(index), gradients, accumulate);
   }
 }
 
-void Network::weight_gradients_f32(std::span<const WeightSource> sources, float* gradients,
+void Network::row_weight_gradients(TaskList& tasks, size_t index, float* gradients,
                                    bool accumulate) {
+  if (!bf16_) {
+    weight_gradients_f32(tasks, row_sources(index), gradients, accumulate);
+  }
+}
+
+/// Tiles of about equal work. Each sums over all tokens in one product, so the result does not
+/// depend on the threads.
+void Network::weight_gradients_f32(TaskList& tasks, std::span<const WeightSource> sources,
+                                   float* gradients, bool accumulate) {
   struct Tile {
-    const WeightSource* source;
+    WeightSource source;
     size_t first_row, rows, first_panel, panels;
   };
   // The rows' share of the activations stays in the second-level cache; columns are enough to make
@@ -286,25 +273,30 @@ void Network::weight_gradients_f32(std::span<const WeightSource> sources, float*
     const size_t panels = (weight.n + layout_.panel_width - 1) / layout_.panel_width;
     for (size_t row = 0; row < weight.k; row += kRows) {
       for (size_t panel = 0; panel < panels; panel += most_panels) {
-        tiles.push_back({&source, row, std::min(kRows, weight.k - row), panel,
+        tiles.push_back({source, row, std::min(kRows, weight.k - row), panel,
                          std::min(most_panels, panels - panel)});
       }
     }
   }
-  pool_.for_each(tiles.size(), [&](size_t task, unsigned worker) {
-    const FlushDenormals flush;
-    const Tile& tile = tiles[task];
-    const auto& [weight, dout, column, in] = *tile.source;
-    multiply(
-        GradientProduct{tokens_, weight->k, weight->n, in->f32.row(0), in->f32.stride(),
-                        dout->f32.row(0) + column, dout->f32.stride(), gradients + weight->offset,
-                        tile.first_row, tile.rows, tile.first_panel, tile.panels, accumulate},
-        scratch_[worker].product.data());
-  });
+  const size_t count = tiles.size();
+  tasks.add(
+      count, [this, tiles = std::move(tiles), gradients, accumulate](size_t task, unsigned worker) {
+        const FlushDenormals flush;
+        const Tile& tile = tiles[task];
+        const auto& [weight, dout, column, in] = tile.source;
+        multiply(GradientProduct{tokens_, weight->k, weight->n, in->f32.row(0), in->f32.stride(),
+                                 dout->f32.row(0) + column, dout->f32.stride(),
+                                 gradients + weight->offset, tile.first_row, tile.rows,
+                                 tile.first_panel, tile.panels, accumulate},
+                 scratch_[worker].product.data());
+      });
 }
 
-void Network::weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients,
-                                    bool accumulate) {
+/// All weights of a layer, rounded.
+void Network::weight_gradients_bf16(size_t index, float* gradients, bool accumulate) {
+  std::vector<WeightSource> sources = qkv_sources(index);
+  const std::vector<WeightSource> others = row_sources(index);
+  sources.insert(sources.end(), others.begin(), others.end());
   struct Tile {
     const WeightSource* source;
     size_t first, rows;
@@ -338,61 +330,37 @@ void Network::weight_gradients_bf16(std::span<const WeightSource> sources, float
   });
 }
 
-void Network::embed_backward(const Block& block) {
-  float* sums = partial(block) + PartialLayout(hidden(), wide()).ends;
-  std::fill_n(sums, 4 * hidden(), 0.0F);
-  for (size_t row = block.begin; row < block.end; ++row) {
-    float* dy = gradients_.hidden.row(row);
-    if (const float* factors = mask(embedding_dropout_, row, block.worker)) {
-      multiply_in_place(hidden(), factors, dy);
-    }
-    layer_norm_backward(hidden(), dy, embedding_normalized_.row(row), embedding_rstd_.data()[row],
-                        parameters_ + layout_.gamma, dy, sums, sums + hidden());
-    const auto segment = static_cast<size_t>(batch_->segments[row]);
-    add(hidden(), dy, sums + (2 + segment) * hidden());
-  }
-}
-
-/// Adds each token's gradient to its word and its position; the tokens of one word in their order.
-void Network::gather_embeddings(const PackedBatch& batch, float* gradients) {
-  std::vector<int32_t> positions(tokens_);
-  for (size_t row = 0; row < tokens_; ++row) {
-    positions[row] = static_cast<int32_t>(row) - batch.offsets[row_windows_[row]];
-  }
-  const auto gather = [&](std::span<const int32_t> keys, size_t table) {
-    const RowGroups groups = group_rows(keys);
-    constexpr size_t kGroupsATask = 32;
-    const size_t all = groups.begins.size() - 1;
-    pool_.for_each((all + kGroupsATask - 1) / kGroupsATask, [&](size_t task, unsigned) {
-      const size_t last = std::min(all, (task + 1) * kGroupsATask);
-      for (size_t i = groups.begins[task * kGroupsATask]; i < groups.begins[last]; ++i) {
-        const uint32_t row = groups.rows[i];
-        add(hidden(), gradients_.hidden.row(row),
-            gradients + table + static_cast<size_t>(keys[row]) * hidden());
-      }
-    });
-  };
-  gather(batch.ids, layout_.word_embeddings);
-  gather(positions, layout_.position_embeddings);
-}
-
 std::vector<Network::Reduction> Network::layer_reductions(size_t index) const {
   const LayerLayout& at = layout_.layers[index];
   const PartialLayout partials(hidden(), wide());
-  return {{partials.gamma, hidden(), at.gamma},
-          {partials.beta, hidden(), at.beta},
-          {partials.ffn_bias, hidden(), at.ffn.bias},
-          {partials.attention_gamma, hidden(), at.attention_gamma},
-          {partials.attention_beta, hidden(), at.attention_beta},
-          {partials.output_bias, hidden(), at.output.bias},
-          {partials.intermediate_bias, wide(), at.intermediate.bias}};
+  std::vector<Reduction> all = {{partials.gamma, hidden(), at.gamma},
+                                {partials.beta, hidden(), at.beta},
+                                {partials.ffn_bias, hidden(), at.ffn.bias},
+                                {partials.attention_gamma, hidden(), at.attention_gamma},
+                                {partials.attention_beta, hidden(), at.attention_beta},
+                                {partials.output_bias, hidden(), at.output.bias},
+                                {partials.intermediate_bias, wide(), at.intermediate.bias}};
+  if (index + 1 == depth()) {
+    all.push_back({partials.ends, 2 * hidden(), layout_.head_weight});
+    all.push_back({partials.ends + 2 * hidden(), 2, layout_.head_bias});
+  } else {
+    all.push_back({partials.qkv_bias, 3 * hidden(), layout_.layers[index + 1].qkv.front().bias});
+  }
+  return all;
 }
 
-void Network::reduce(const std::vector<Reduction>& reductions, float* gradients) {
-  const size_t blocks = (tokens_ + block_rows_ - 1) / block_rows_;
-  pool_.for_each(reductions.size(), [&](size_t task, unsigned) {
+std::vector<Network::Reduction> Network::embedding_reductions() const {
+  const PartialLayout partials(hidden(), wide());
+  return {{partials.qkv_bias, 3 * hidden(), layout_.layers[0].qkv.front().bias},
+          {partials.ends, hidden(), layout_.gamma},
+          {partials.ends + hidden(), hidden(), layout_.beta},
+          {partials.ends + 2 * hidden(), 2 * hidden(), layout_.segment_embeddings}};
+}
+
+void Network::reduce(TaskList& tasks, const std::vector<Reduction>& reductions, float* gradients) {
+  tasks.add(reductions.size(), [this, reductions, gradients](size_t task, unsigned) {
     const Reduction& reduction = reductions[task];
-    for (size_t block = 0; block < blocks; ++block) {
+    for (size_t block = 0; block < blocks(); ++block) {
       add(reduction.columns, partials_.data() + block * partial_stride_ + reduction.begin,
           gradients + reduction.target);
     }

@@ -16,6 +16,7 @@
 #include "engine/cpu/optimizer.h"
 #include "engine/cpu/packed.h"
 #include "engine/cpu/products.h"
+#include "engine/cpu/row_gradients.h"
 #include "engine/cpu/stored_parameters.h"
 
 namespace bertrand {
@@ -35,7 +36,8 @@ class CpuEngine final : public CpuEngineWithStates {
         trains_(options.precision != Precision::int8),
         pool_(options.threads),
         stored_(layout_, pool_),
-        network_(config_, layout_, options.precision, pool_) {
+        network_(config_, layout_, options.precision, pool_),
+        gradients_(layout_.word_width()) {
     parameters_.reserve_zeroed(layout_.size);
   }
 
@@ -82,7 +84,7 @@ class CpuEngine final : public CpuEngineWithStates {
       return 0;
     }
     const double loss =
-        network_.backward(batch, targets, dropout, weight, parameters_.data(), gradients_.data(),
+        network_.backward(batch, targets, dropout, weight, parameters_.data(), gradients_,
                           /*accumulate=*/holds_gradients_);
     holds_gradients_ = true;
     return loss;
@@ -90,7 +92,7 @@ class CpuEngine final : public CpuEngineWithStates {
   void store_gradients(const ParameterWriter& write) const override {
     require(optimizer_.has_value(), "gradients");
     if (holds_gradients_) {
-      write_from(gradients_.data(), write);
+      write_from(gradients_.dense.data(), write, &gradients_.words);
     } else {
       write_zeros(write);
     }
@@ -99,9 +101,9 @@ class CpuEngine final : public CpuEngineWithStates {
     need_optimizer();
     network_.parameters_changed();
     if (!std::exchange(holds_gradients_, false)) {
-      gradients_.reserve_zeroed(layout_.size);
+      gradients_.dense.reserve_zeroed(layout_.size);
     }
-    return optimizer_->step(learning_rate, settings, parameters_.data(), gradients_.data());
+    return optimizer_->step(learning_rate, settings, parameters_.data(), gradients_);
   }
 
   uint64_t steps() const override { return optimizer_ ? optimizer_->steps() : 0; }
@@ -128,7 +130,7 @@ class CpuEngine final : public CpuEngineWithStates {
     }
     stored_.take_over(parameters_.data());
     if (!optimizer_) {
-      gradients_.reserve_zeroed(layout_.size);
+      gradients_.dense.reserve_zeroed(layout_.size);
       optimizer_.emplace(layout_, pool_);
     }
   }
@@ -165,7 +167,9 @@ class CpuEngine final : public CpuEngineWithStates {
       write(info, std::vector<float>(static_cast<size_t>(info.size())));
     }
   }
-  void write_from(const float* array, const ParameterWriter& write) const {
+  /// The word embeddings come from `words` where they are given.
+  void write_from(const float* array, const ParameterWriter& write,
+                  const cpu::RowGradients* words = nullptr) const {
     std::vector<float> values;
     for (size_t i = 0; i < layout_.parameters.size(); ++i) {
       const ParameterInfo& info = layout_.parameters[i];
@@ -173,6 +177,10 @@ class CpuEngine final : public CpuEngineWithStates {
       if (layout_.in_panels(i)) {
         values.resize(size);
         layout_.store(i, array, values);
+        write(info, values);
+      } else if (i == Layout::kWords && words != nullptr) {
+        values.resize(size);
+        words->store(values);
         write(info, values);
       } else {
         write(info, {array + layout_.offsets[i], size});
@@ -187,7 +195,7 @@ class CpuEngine final : public CpuEngineWithStates {
   cpu::StoredParameters stored_;
   Network network_;
   Aligned<float> parameters_;
-  Aligned<float> gradients_;
+  cpu::ParameterGradients gradients_;
   /// False after a step: what lies in panels is then out of date, and the next backward overwrites
   /// it, which is cheaper than zeros to add to. The rest is zero.
   bool holds_gradients_ = false;

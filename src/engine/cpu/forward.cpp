@@ -60,7 +60,7 @@ void Network::embed(const Block& block) {
                                   static_cast<float>(config_.layer_norm_eps), normalized, y);
     if (training_) {
       embedding_rstd_.data()[row] = rstd;
-      if (const float* factors = mask(embedding_dropout_, row, block.worker)) {
+      if (const float* factors = mask(embedding_dropout_, row, block.worker, embedding_kept_)) {
         multiply_in_place(hidden(), factors, y);
       }
     }
@@ -83,13 +83,14 @@ void Network::project_qkv(size_t index, const Block& block) {
 
 void Network::attend(size_t index) {
   Layer& state = layer(index);
-  for_each_head(
+  const auto heads_of_windows = of_heads(
       [&](const AttentionHead& head, size_t first, AttentionScratch& scratch) {
         attention_forward(head, scratch, state.context.f32.row(first) + head.head * head.head_size,
                           state.context.f32.stride(),
                           state.log_sum_exp.data() + head.head * tokens_ + first);
       },
       index);
+  pool_.for_each(batch_->windows() * heads(), heads_of_windows);
 }
 
 /// attended = LayerNorm(input + dropout(context Wo^T + bo));
@@ -102,11 +103,12 @@ void Network::after_attention(size_t index, const Block& block) {
   linear(block, state.context, at.output, attended.row(block.begin), attended.stride());
   for (size_t row = block.begin; row < block.end; ++row) {
     float* y = attended.row(row);
-    const float rstd = layer_norm(hidden(), y, bias_still_to_add(at.output),
-                                  mask(dropout_[index].attention_output, row, block.worker),
-                                  input(index).f32.row(row), parameters_ + at.attention_gamma,
-                                  parameters_ + at.attention_beta, epsilon,
-                                  training_ ? state.attention_normalized.row(row) : y, y);
+    const float rstd = layer_norm(
+        hidden(), y, bias_still_to_add(at.output),
+        mask(dropout_[index].attention_output, row, block.worker, state.attention_output_kept),
+        input(index).f32.row(row), parameters_ + at.attention_gamma,
+        parameters_ + at.attention_beta, epsilon,
+        training_ ? state.attention_normalized.row(row) : y, y);
     if (training_) {
       state.attention_rstd.data()[row] = rstd;
     }
@@ -116,17 +118,24 @@ void Network::after_attention(size_t index, const Block& block) {
   Rows<float>& intermediate = training_ ? state.intermediate : activated;
   linear(block, state.attended, at.intermediate, intermediate.row(rows.begin),
          intermediate.stride());
-  bias_gelu(config_.hidden_act == Activation::gelu_tanh, rows.rows(), wide(),
-            bias_still_to_add(at.intermediate), intermediate.row(rows.begin),
-            activated.row(rows.begin), activated.stride());
+  const bool tanh_form = config_.hidden_act == Activation::gelu_tanh;
+  const float* bias = bias_still_to_add(at.intermediate);
+  if (training_) {
+    bias_gelu_with_slope(tanh_form, rows.rows(), wide(), bias, intermediate.row(rows.begin),
+                         activated.row(rows.begin), activated.stride());
+  } else {
+    bias_gelu(tanh_form, rows.rows(), wide(), bias, intermediate.row(rows.begin),
+              activated.row(rows.begin), activated.stride());
+  }
   Rows<float>& result = output(index).f32;
   linear(rows, state.activated, at.ffn, result.row(block.begin), result.stride());
   for (size_t row = block.begin; row < block.end; ++row) {
     float* y = result.row(row);
-    const float rstd = layer_norm(hidden(), y, bias_still_to_add(at.ffn),
-                                  mask(dropout_[index].output, row, block.worker),
-                                  attended.row(row), parameters_ + at.gamma, parameters_ + at.beta,
-                                  epsilon, training_ ? state.normalized.row(row) : y, y);
+    const float rstd =
+        layer_norm(hidden(), y, bias_still_to_add(at.ffn),
+                   mask(dropout_[index].output, row, block.worker, state.output_kept),
+                   attended.row(row), parameters_ + at.gamma, parameters_ + at.beta, epsilon,
+                   training_ ? state.normalized.row(row) : y, y);
     if (training_) {
       state.rstd.data()[row] = rstd;
     }

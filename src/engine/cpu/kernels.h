@@ -21,21 +21,31 @@ DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32
 /// Random bits come in groups of this many elements; mask buffers are rounded up to it.
 inline constexpr size_t kDropoutGroup = 128;
 
+/// Elements of a row with what rounds them up to whole groups, and bytes of one bit for each.
+constexpr size_t dropout_columns(size_t columns) {
+  return (columns + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup;
+}
+constexpr size_t dropout_bytes(size_t columns) { return dropout_columns(columns) / 8; }
+
 /// mask[i] = 0 or key.scale for the elements of one row. A row is told from others by window and
-/// place (token, or token and head). `mask` has room for columns rounded up to kDropoutGroup.
+/// place (token, or token and head). `mask` has room for dropout_columns(columns). Where `kept` is
+/// not null, bit i % 8 of its byte i / 8 tells whether element i is kept [dropout_bytes(columns)].
 void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                  float* mask);
+                  float* mask, uint8_t* kept = nullptr);
+
+/// The same mask from its bits; `scale` is that of the key.
+void dropout_mask_again(const uint8_t* kept, float scale, size_t columns, float* mask);
 
 /// x += bias, every row.
 void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride);
 
-/// x += bias (null: 0); y = GELU(x), by erf or tanh. y may be x, which is then lost.
-void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
-               size_t stride);
+/// y = GELU(x + bias), by erf or tanh; bias may be null (0), y may be x.
+void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, const float* x,
+               float* y, size_t stride);
 
-/// dy becomes dx = dy GELU'(x); column_sums [columns] += dx.
-void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
-                   size_t stride, float* column_sums);
+/// The same; x becomes GELU'(x + bias), all that backward needs of it. y is another array.
+void bias_gelu_with_slope(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x,
+                          float* y, size_t stride);
 
 /// One row: s = residual + mask * (x + bias); normalized = (s - mean) * rstd;
 /// y = normalized * gamma + beta. Returns rstd = 1 / sqrt(variance + epsilon). bias, mask and
@@ -66,17 +76,22 @@ double sum_of_squares(size_t count, const float* x);
 /// f32 to bf16, to nearest even.
 void to_bf16(size_t count, const float* x, uint16_t* y);
 
-/// One row of softmax with given maximum exponent: x[i] = exp(x[i] - log_sum_exp), 0 from `columns`
-/// to `padded`.
-void exp_shifted(size_t columns, size_t padded, float shift, float* x);
-
 /// One row: x becomes softmax(x), 0 from `columns` to `padded`. Returns log(sum(exp(x))).
 float softmax(size_t columns, size_t padded, float* x);
 
-/// One row of the derivative of softmax with dropout: dp becomes scale * p * (mask * dp - mean), 0
-/// from `columns` to `padded`, and p becomes p * mask. mask may be null (1).
-void softmax_backward(size_t columns, size_t padded, const float* mask, float mean, float scale,
-                      float* p, float* dp);
+/// One row of the derivative of softmax with dropout, p = exp(x - log_sum_exp) made again: dp
+/// becomes p * (mask * dp - mean), and x becomes p * mask, both 0 from `columns` to `padded`. mask
+/// may be null (1).
+void softmax_backward(size_t columns, size_t padded, float log_sum_exp, const float* mask,
+                      float mean, float* x, float* dp);
+
+/// Copies rows times `factor`: to [rows, to_stride], 0 from `columns` to `padded`.
+void copy_rows(size_t rows, size_t columns, float factor, const float* from, size_t from_stride,
+               float* to, size_t to_stride, size_t padded);
+
+/// Copies [rows, columns] turned round: to [columns, padded], 0 from `rows` on.
+void transpose(size_t rows, size_t columns, const float* from, size_t stride, float* to,
+               size_t padded);
 
 /// y *= x over [count].
 void multiply_in_place(size_t count, const float* x, float* y);
@@ -103,6 +118,7 @@ struct AdamStep {
   float v_scale;    ///< 1 / sqrt(bias correction of v)
   float decay;      ///< values shrink by this fraction
 };
+/// gradient may be null (0).
 void adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
           float* values);
 

@@ -10,15 +10,19 @@
 HWY_BEFORE_NAMESPACE();
 namespace bertrand::cpu::HWY_NAMESPACE {
 
-void adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
-          float* values) {
+template <bool kHasGradient>
+HWY_INLINE void move(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
+                     float* values) {
   for_vectors(count, [&](auto d, size_t i) {
     const auto set = [&](float value) { return hn::Set(d, value); };
-    const auto g = hn::Mul(hn::LoadU(d, gradient + i), set(step.gradient_scale));
-    const auto first =
-        hn::MulAdd(hn::LoadU(d, m + i), set(step.beta1), hn::Mul(g, set(1.0F - step.beta1)));
-    const auto second = hn::MulAdd(hn::LoadU(d, v + i), set(step.beta2),
-                                   hn::Mul(hn::Mul(g, g), set(1.0F - step.beta2)));
+    auto first = hn::Mul(hn::LoadU(d, m + i), set(step.beta1));
+    auto second = hn::Mul(hn::LoadU(d, v + i), set(step.beta2));
+    if constexpr (kHasGradient) {
+      const auto g = hn::Mul(hn::LoadU(d, gradient + i), set(step.gradient_scale));
+      first = hn::MulAdd(hn::LoadU(d, m + i), set(step.beta1), hn::Mul(g, set(1.0F - step.beta1)));
+      second = hn::MulAdd(hn::LoadU(d, v + i), set(step.beta2),
+                          hn::Mul(hn::Mul(g, g), set(1.0F - step.beta2)));
+    }
     hn::StoreU(first, d, m + i);
     hn::StoreU(second, d, v + i);
     const auto divisor = hn::MulAdd(hn::Sqrt(second), set(step.v_scale), set(step.epsilon));
@@ -26,6 +30,15 @@ void adam(size_t count, const AdamStep& step, const float* gradient, float* m, f
     const auto kept = hn::NegMulAdd(value, set(step.decay), value);
     hn::StoreU(hn::NegMulAdd(set(step.step_size), hn::Div(first, divisor), kept), d, values + i);
   });
+}
+
+void adam(size_t count, const AdamStep& step, const float* gradient, float* m, float* v,
+          float* values) {
+  if (gradient == nullptr) {
+    move<false>(count, step, gradient, m, v, values);
+  } else {
+    move<true>(count, step, gradient, m, v, values);
+  }
 }
 
 double sum_of_squares(size_t count, const float* x) {

@@ -96,13 +96,6 @@ HWY_INLINE void clear(size_t begin, size_t end, float* x) {
   }
 }
 
-void exp_shifted(size_t columns, size_t padded, float shift, float* x) {
-  for_vectors(columns, [&](auto d, size_t i) {
-    hn::StoreU(exponential(d, hn::Sub(hn::LoadU(d, x + i), hn::Set(d, shift))), d, x + i);
-  });
-  clear(columns, padded, x);
-}
-
 float softmax(size_t columns, size_t padded, float* x) {
   float most = x[0];
   const Lanes lanes;
@@ -128,20 +121,78 @@ float softmax(size_t columns, size_t padded, float* x) {
   return most + std::log(sum);
 }
 
-void softmax_backward(size_t columns, size_t padded, const float* mask, float mean, float scale,
-                      float* p, float* dp) {
+void softmax_backward(size_t columns, size_t padded, float log_sum_exp, const float* mask,
+                      float mean, float* x, float* dp) {
   for_vectors(columns, [&](auto d, size_t i) {
-    const auto probability = hn::LoadU(d, p + i);
+    const auto p = exponential(d, hn::Sub(hn::LoadU(d, x + i), hn::Set(d, log_sum_exp)));
+    auto kept = p;
     auto gradient = hn::LoadU(d, dp + i);
     if (mask != nullptr) {
       const auto factor = hn::LoadU(d, mask + i);
       gradient = hn::Mul(gradient, factor);
-      hn::StoreU(hn::Mul(probability, factor), d, p + i);
+      kept = hn::Mul(p, factor);
     }
-    const auto centred = hn::Sub(gradient, hn::Set(d, mean));
-    hn::StoreU(hn::Mul(hn::Mul(probability, hn::Set(d, scale)), centred), d, dp + i);
+    hn::StoreU(kept, d, x + i);
+    hn::StoreU(hn::Mul(p, hn::Sub(gradient, hn::Set(d, mean))), d, dp + i);
   });
+  clear(columns, padded, x);
   clear(columns, padded, dp);
+}
+
+void copy_rows(size_t rows, size_t columns, float factor, const float* from, size_t from_stride,
+               float* to, size_t to_stride, size_t padded) {
+  for (size_t row = 0; row < rows; ++row) {
+    const float* HWY_RESTRICT in = from + row * from_stride;
+    float* HWY_RESTRICT out = to + row * to_stride;
+    for_vectors(columns, [&](auto d, size_t i) {
+      hn::StoreU(hn::Mul(hn::LoadU(d, in + i), hn::Set(d, factor)), d, out + i);
+    });
+    clear(columns, padded, out);
+  }
+}
+
+#if HWY_TARGET == HWY_SCALAR
+constexpr size_t kTurned = 1;
+
+HWY_INLINE void turn(const float* from, size_t /*from_stride*/, float* to, size_t /*to_stride*/) {
+  *to = *from;
+}
+#else
+constexpr size_t kTurned = 4;
+
+/// A square of 4 x 4 values, turned round.
+HWY_INLINE void turn(const float* from, size_t from_stride, float* to, size_t to_stride) {
+  const hn::FixedTag<float, kTurned> d;
+  const auto row0 = hn::LoadU(d, from);
+  const auto row1 = hn::LoadU(d, from + from_stride);
+  const auto row2 = hn::LoadU(d, from + 2 * from_stride);
+  const auto row3 = hn::LoadU(d, from + 3 * from_stride);
+  const auto even_lower = hn::InterleaveLower(d, row0, row2);
+  const auto odd_lower = hn::InterleaveLower(d, row1, row3);
+  const auto even_upper = hn::InterleaveUpper(d, row0, row2);
+  const auto odd_upper = hn::InterleaveUpper(d, row1, row3);
+  hn::StoreU(hn::InterleaveLower(d, even_lower, odd_lower), d, to);
+  hn::StoreU(hn::InterleaveUpper(d, even_lower, odd_lower), d, to + to_stride);
+  hn::StoreU(hn::InterleaveLower(d, even_upper, odd_upper), d, to + 2 * to_stride);
+  hn::StoreU(hn::InterleaveUpper(d, even_upper, odd_upper), d, to + 3 * to_stride);
+}
+#endif
+
+void transpose(size_t rows, size_t columns, const float* from, size_t stride, float* to,
+               size_t padded) {
+  const size_t whole_rows = rows / kTurned * kTurned;
+  const size_t whole_columns = columns / kTurned * kTurned;
+  for (size_t row = 0; row < whole_rows; row += kTurned) {
+    for (size_t column = 0; column < whole_columns; column += kTurned) {
+      turn(from + row * stride + column, stride, to + column * padded + row, padded);
+    }
+  }
+  for (size_t column = 0; column < columns; ++column) {
+    for (size_t row = column < whole_columns ? whole_rows : 0; row < rows; ++row) {
+      to[column * padded + row] = from[row * stride + column];
+    }
+    clear(rows, padded, to + column * padded);
+  }
 }
 
 }  // namespace bertrand::cpu::HWY_NAMESPACE
@@ -152,23 +203,30 @@ HWY_AFTER_NAMESPACE();
 namespace bertrand::cpu {
 
 HWY_EXPORT(small_multiply);
-HWY_EXPORT(exp_shifted);
 HWY_EXPORT(softmax);
 HWY_EXPORT(softmax_backward);
+HWY_EXPORT(copy_rows);
+HWY_EXPORT(transpose);
 
 void small_multiply(const SmallProduct& product) { HWY_DYNAMIC_DISPATCH(small_multiply)(product); }
-
-void exp_shifted(size_t columns, size_t padded, float shift, float* x) {
-  HWY_DYNAMIC_DISPATCH(exp_shifted)(columns, padded, shift, x);
-}
 
 float softmax(size_t columns, size_t padded, float* x) {
   return HWY_DYNAMIC_DISPATCH(softmax)(columns, padded, x);
 }
 
-void softmax_backward(size_t columns, size_t padded, const float* mask, float mean, float scale,
-                      float* p, float* dp) {
-  HWY_DYNAMIC_DISPATCH(softmax_backward)(columns, padded, mask, mean, scale, p, dp);
+void softmax_backward(size_t columns, size_t padded, float log_sum_exp, const float* mask,
+                      float mean, float* x, float* dp) {
+  HWY_DYNAMIC_DISPATCH(softmax_backward)(columns, padded, log_sum_exp, mask, mean, x, dp);
+}
+
+void copy_rows(size_t rows, size_t columns, float factor, const float* from, size_t from_stride,
+               float* to, size_t to_stride, size_t padded) {
+  HWY_DYNAMIC_DISPATCH(copy_rows)(rows, columns, factor, from, from_stride, to, to_stride, padded);
+}
+
+void transpose(size_t rows, size_t columns, const float* from, size_t stride, float* to,
+               size_t padded) {
+  HWY_DYNAMIC_DISPATCH(transpose)(rows, columns, from, stride, to, padded);
 }
 
 }  // namespace bertrand::cpu

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "engine/cpu/kernels.h"
 #include "engine/cpu/packed.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -403,13 +404,7 @@ void transpose_panels(size_t k, size_t n, size_t width, const float* panels, siz
     for (size_t column = 0; column < n; column += width) {
       const float* from = panels + column * k + row * width;
       float* to = transposed + row * n + column * width;
-      const size_t columns = std::min(width, n - column);
-      for (size_t j = 0; j < columns; ++j) {
-        for (size_t i = 0; i < block; ++i) {
-          to[j * width + i] = from[i * width + j];
-        }
-        std::fill(to + j * width + block, to + (j + 1) * width, 0.0F);
-      }
+      transpose(block, std::min(width, n - column), from, width, to, width);
     }
   }
 }

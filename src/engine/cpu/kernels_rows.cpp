@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "base/random.h"
 #include "engine/cpu/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -53,61 +52,58 @@ HWY_INLINE V gelu_tanh(D d, V x) {
   return hn::Sub(hn::Set(d, 1.0F), hn::Div(hn::Set(d, 2.0F), hn::Add(power, hn::Set(d, 1.0F))));
 }
 
+/// GELU(x) and, where `slope` is not null, its derivative.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V gelu(D d, V x, bool tanh_form) {
+HWY_INLINE V gelu(D d, V x, bool tanh_form, V* slope) {
   if (tanh_form) {
+    const V one = hn::Set(d, 1.0F);
     const V half = hn::Mul(x, hn::Set(d, 0.5F));
-    return hn::MulAdd(half, gelu_tanh(d, x), half);
+    const V t = gelu_tanh(d, x);
+    if (slope != nullptr) {
+      const V inner = hn::Mul(hn::Set(d, 0.7978845608F),
+                              hn::MulAdd(hn::Mul(x, x), hn::Set(d, 3 * 0.044715F), one));
+      const V sech2 = hn::NegMulAdd(t, t, one);
+      *slope = hn::Mul(hn::Set(d, 0.5F), hn::MulAdd(hn::Mul(x, sech2), inner, hn::Add(one, t)));
+    }
+    return hn::MulAdd(half, t, half);
   }
   V below;
   V density;
   normal_distribution(d, x, below, density);
+  if (slope != nullptr) {
+    *slope = hn::MulAdd(x, density, below);
+  }
   return hn::Mul(x, below);
 }
 
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V gelu_derivative(D d, V x, bool tanh_form) {
-  if (tanh_form) {
-    const V one = hn::Set(d, 1.0F);
-    const V t = gelu_tanh(d, x);
-    const V slope = hn::Mul(hn::Set(d, 0.7978845608F),
-                            hn::MulAdd(hn::Mul(x, x), hn::Set(d, 3 * 0.044715F), one));
-    const V half = hn::Set(d, 0.5F);
-    const V sech2 = hn::NegMulAdd(t, t, one);
-    return hn::Mul(half, hn::MulAdd(hn::Mul(x, sech2), slope, hn::Add(one, t)));
-  }
-  V below;
-  V density;
-  normal_distribution(d, x, below, density);
-  return hn::MulAdd(x, density, below);
+template <class D>
+HWY_INLINE hn::Vec<D> with_bias(D d, const float* x, const float* bias, size_t i) {
+  const auto value = hn::LoadU(d, x + i);
+  return bias == nullptr ? value : hn::Add(value, hn::LoadU(d, bias + i));
 }
 
-void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
-               size_t stride) {
+void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, const float* x,
+               float* y, size_t stride) {
   for (size_t row = 0; row < rows; ++row) {
-    float* in = x + row * stride;
+    const float* in = x + row * stride;
     float* out = y + row * stride;
     for_vectors(columns, [&](auto d, size_t i) {
-      auto value = hn::LoadU(d, in + i);
-      if (bias != nullptr) {
-        value = hn::Add(value, hn::LoadU(d, bias + i));
-        hn::StoreU(value, d, in + i);  // before y, which may be x
-      }
-      hn::StoreU(gelu(d, value, tanh_form), d, out + i);
+      const auto value = with_bias(d, in, bias, i);
+      hn::StoreU(gelu(d, value, tanh_form, static_cast<hn::Vec<decltype(d)>*>(nullptr)), d,
+                 out + i);
     });
   }
 }
 
-void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
-                   size_t stride, float* column_sums) {
+void bias_gelu_with_slope(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x,
+                          float* y, size_t stride) {
   for (size_t row = 0; row < rows; ++row) {
-    const float* HWY_RESTRICT in = x + row * stride;
-    float* HWY_RESTRICT gradient = dy + row * stride;
+    float* HWY_RESTRICT in = x + row * stride;
+    float* HWY_RESTRICT out = y + row * stride;
     for_vectors(columns, [&](auto d, size_t i) {
-      const auto value =
-          hn::Mul(hn::LoadU(d, gradient + i), gelu_derivative(d, hn::LoadU(d, in + i), tanh_form));
-      hn::StoreU(value, d, gradient + i);
-      hn::StoreU(hn::Add(hn::LoadU(d, column_sums + i), value), d, column_sums + i);
+      hn::Vec<decltype(d)> slope;
+      hn::StoreU(gelu(d, with_bias(d, in, bias, i), tanh_form, &slope), d, out + i);
+      hn::StoreU(slope, d, in + i);
     });
   }
 }
@@ -210,92 +206,6 @@ void to_bf16(size_t count, const float* x, uint16_t* y) {
   });
 }
 
-// A group of 128 elements uses 16 counters: counter l gives elements l, 16 + l, .. 112 + l, word w
-// its low half to element 32 w + l and its high half to 32 w + 16 + l. So any vector of up to 16
-// lanes stores what it has made in one piece, and all instruction sets make the same mask.
-#if HWY_TARGET == HWY_SCALAR
-
-void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                  float* mask) {
-  constexpr uint32_t kCounters = 16;
-  for (size_t group = 0; group < columns; group += kDropoutGroup) {
-    for (uint32_t lane = 0; lane < kCounters; ++lane) {
-      const Philox::Counter bits =
-          Philox::generate({static_cast<uint32_t>(group / kDropoutGroup) * kCounters + lane, place,
-                            static_cast<uint32_t>(window), static_cast<uint32_t>(window >> 32)},
-                           {key.words[0], key.words[1]});
-      float* out = mask + group + lane;
-      for (size_t word = 0; word < 4; ++word) {
-        out[2 * word * kCounters] = (bits[word] & 0xFFFFU) < key.threshold ? 0.0F : key.scale;
-        out[(2 * word + 1) * kCounters] = (bits[word] >> 16) < key.threshold ? 0.0F : key.scale;
-      }
-    }
-  }
-}
-
-#else
-
-/// Philox (base/random.h) on as many counters as there are lanes.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE void philox_round(D words, V multiplier0, V multiplier1, uint32_t key0, uint32_t key1,
-                             V (&counter)[4]) {
-  const hn::RepartitionToWide<D> wide;
-  const auto product = [&](V x, V multiplier, V& low, V& high) {
-    const auto even = hn::MulEven(x, multiplier);
-    const auto odd =
-        hn::MulEven(hn::BitCast(words, hn::ShiftRight<32>(hn::BitCast(wide, x))), multiplier);
-    low = hn::OddEven(hn::BitCast(words, hn::ShiftLeft<32>(odd)), hn::BitCast(words, even));
-    high = hn::OddEven(hn::BitCast(words, odd), hn::BitCast(words, hn::ShiftRight<32>(even)));
-  };
-  V low0;
-  V high0;
-  V low1;
-  V high1;
-  product(counter[0], multiplier0, low0, high0);
-  product(counter[2], multiplier1, low1, high1);
-  counter[0] = hn::Xor(hn::Xor(high1, counter[1]), hn::Set(words, key0));
-  counter[1] = low1;
-  counter[2] = hn::Xor(hn::Xor(high0, counter[3]), hn::Set(words, key1));
-  counter[3] = low0;
-}
-
-void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                  float* mask) {
-  constexpr size_t kCounters = 16;
-  const hn::CappedTag<uint32_t, kCounters> words;
-  const hn::RebindToFloat<decltype(words)> floats;
-  const auto multiplier0 = hn::Set(words, Philox::kMultiplier0);
-  const auto multiplier1 = hn::Set(words, Philox::kMultiplier1);
-  const auto threshold = hn::Set(words, key.threshold);
-  const auto scale = hn::Set(floats, key.scale);
-  for (size_t group = 0; group < columns; group += kDropoutGroup) {
-    for (size_t lane = 0; lane < kCounters; lane += hn::Lanes(words)) {
-      hn::Vec<decltype(words)> counter[4] = {
-          hn::Iota(words, static_cast<uint32_t>(group / kDropoutGroup * kCounters + lane)),
-          hn::Set(words, place), hn::Set(words, static_cast<uint32_t>(window)),
-          hn::Set(words, static_cast<uint32_t>(window >> 32))};
-      uint32_t key0 = key.words[0];
-      uint32_t key1 = key.words[1];
-      for (int round = 0; round < Philox::kRounds; ++round) {
-        philox_round(words, multiplier0, multiplier1, key0, key1, counter);
-        key0 += Philox::kWeyl0;
-        key1 += Philox::kWeyl1;
-      }
-      for (size_t word = 0; word < 4; ++word) {
-        float* out = mask + group + word * 2 * kCounters + lane;
-        const auto low = hn::And(counter[word], hn::Set(words, 0xFFFFU));
-        const auto high = hn::ShiftRight<16>(counter[word]);
-        const auto keep_low = hn::RebindMask(floats, hn::Not(hn::Lt(low, threshold)));
-        const auto keep_high = hn::RebindMask(floats, hn::Not(hn::Lt(high, threshold)));
-        hn::StoreU(hn::IfThenElseZero(keep_low, scale), floats, out);
-        hn::StoreU(hn::IfThenElseZero(keep_high, scale), floats, out + kCounters);
-      }
-    }
-  }
-}
-
-#endif  // HWY_SCALAR
-
 }  // namespace bertrand::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -305,7 +215,7 @@ namespace bertrand::cpu {
 
 HWY_EXPORT(add_bias);
 HWY_EXPORT(bias_gelu);
-HWY_EXPORT(gelu_backward);
+HWY_EXPORT(bias_gelu_with_slope);
 HWY_EXPORT(layer_norm);
 HWY_EXPORT(layer_norm_backward);
 HWY_EXPORT(mask_and_sum);
@@ -314,40 +224,19 @@ HWY_EXPORT(add_scaled);
 HWY_EXPORT(multiply_in_place);
 HWY_EXPORT(dot);
 HWY_EXPORT(to_bf16);
-HWY_EXPORT(dropout_mask);
-
-DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32_t site,
-                            double probability) {
-  const auto low = [](uint64_t value) { return static_cast<uint32_t>(value); };
-  const auto high = [](uint64_t value) { return static_cast<uint32_t>(value >> 32); };
-  const Philox::Counter mixed =
-      Philox::generate({low(step), high(step), layer, site}, {low(seed), high(seed)});
-  constexpr double kValues = 65536;
-  DropoutKey key;
-  key.words[0] = mixed[0];
-  key.words[1] = mixed[1];
-  key.threshold = static_cast<uint32_t>(std::lround(probability * kValues));
-  key.scale = static_cast<float>(kValues / (kValues - key.threshold));
-  return key;
-}
-
-void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
-                  float* mask) {
-  HWY_DYNAMIC_DISPATCH(dropout_mask)(key, window, place, columns, mask);
-}
 
 void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride) {
   HWY_DYNAMIC_DISPATCH(add_bias)(rows, columns, bias, x, stride);
 }
 
-void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x, float* y,
-               size_t stride) {
+void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, const float* x,
+               float* y, size_t stride) {
   HWY_DYNAMIC_DISPATCH(bias_gelu)(tanh_form, rows, columns, bias, x, y, stride);
 }
 
-void gelu_backward(bool tanh_form, size_t rows, size_t columns, const float* x, float* dy,
-                   size_t stride, float* column_sums) {
-  HWY_DYNAMIC_DISPATCH(gelu_backward)(tanh_form, rows, columns, x, dy, stride, column_sums);
+void bias_gelu_with_slope(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x,
+                          float* y, size_t stride) {
+  HWY_DYNAMIC_DISPATCH(bias_gelu_with_slope)(tanh_form, rows, columns, bias, x, y, stride);
 }
 
 float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,

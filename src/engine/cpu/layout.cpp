@@ -63,7 +63,7 @@ Layout::Layout(const BertConfig& config, size_t width)
                                      : static_cast<size_t>(info.size()));
   }
   Placer placer(*this);
-  word_embeddings = placer.place(0);
+  word_embeddings = placer.place(kWords);
   position_embeddings = placer.place(1);
   segment_embeddings = placer.place(2);
   gamma = placer.place(3);

@@ -34,7 +34,12 @@ struct LayerLayout {
 /// zero: their gradients are.
 class Layout {
  public:
+  static constexpr size_t kWords = 0;  ///< the word embeddings among the parameters
+
   Layout(const BertConfig& config, size_t panel_width);
+
+  /// Values of one word's embedding.
+  size_t word_width() const { return static_cast<size_t>(parameters[kWords].shape[1]); }
 
   /// Whether parameters[index] lies in panels; the others lie row-major at their offset.
   bool in_panels(size_t index) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/cpu/flush_denormals.h"
@@ -67,6 +68,11 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
     std::fill(row_windows_.begin() + batch.offsets[window],
               row_windows_.begin() + batch.offsets[window + 1], static_cast<uint32_t>(window));
   }
+  kept_begins_.assign(1, 0);
+  for (size_t window = 0; window < batch.windows(); ++window) {
+    const size_t length = batch.length(window);
+    kept_begins_.push_back(kept_begins_.back() + heads() * length * dropout_bytes(length));
+  }
   windows_by_length_.resize(batch.windows());
   std::iota(windows_by_length_.begin(), windows_by_length_.end(), size_t{0});
   std::stable_sort(windows_by_length_.begin(), windows_by_length_.end(),
@@ -80,6 +86,7 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
   if (training_) {
     embedding_normalized_.reserve(tokens_, hidden());
     embedding_rstd_.reserve(tokens_);
+    embedding_kept_.reserve(tokens_ * dropout_bytes(hidden()));
   }
   logits_.start.resize(tokens_);
   logits_.end.resize(tokens_);
@@ -90,7 +97,7 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
     if (int8_) {
       scratch.int8.reserve(block_rows_, std::max(hidden(), wide()));
     }
-    scratch.mask.reserve((hidden() + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup);
+    scratch.mask.reserve(dropout_columns(hidden()));
   }
 
   const auto key = [&](uint32_t layer, Site site, double Dropout::*probability) {
@@ -124,6 +131,9 @@ void Network::reserve_layer(Layer& layer) const {
     layer.normalized.reserve(tokens_, hidden());
     layer.rstd.reserve(tokens_);
     layer.output.reserve(tokens_, hidden(), bf16_);
+    layer.attention_kept.reserve(kept_begins_.back());
+    layer.attention_output_kept.reserve(tokens_ * dropout_bytes(hidden()));
+    layer.output_kept.reserve(tokens_ * dropout_bytes(hidden()));
   }
 }
 
@@ -150,30 +160,36 @@ void Network::round_weights_to_bf16() {
   });
 }
 
-void Network::for_each_block(const std::function<void(const Block&)>& body) {
-  const size_t blocks = (tokens_ + block_rows_ - 1) / block_rows_;
-  pool_.for_each(blocks, [&](size_t index, unsigned worker) {
+ThreadPool::Body Network::of_blocks(std::function<void(const Block&)> body) {
+  return [this, body = std::move(body)](size_t index, unsigned worker) {
     const FlushDenormals flush;
     const size_t begin = index * block_rows_;
     body({index, begin, std::min(tokens_, begin + block_rows_), worker});
-  });
+  };
 }
 
-void Network::for_each_head(
-    const std::function<void(const AttentionHead&, size_t, AttentionScratch&)>& body,
-    size_t index) {
-  Rows<float>& qkv = layer(index).qkv;
-  pool_.for_each(batch_->windows() * heads(), [&](size_t task, unsigned worker) {
+void Network::for_each_block(std::function<void(const Block&)> body) {
+  pool_.for_each(blocks(), of_blocks(std::move(body)));
+}
+
+ThreadPool::Body Network::of_heads(
+    std::function<void(const AttentionHead&, size_t, AttentionScratch&)> body, size_t index) {
+  return [this, index, body = std::move(body)](size_t task, unsigned worker) {
+    Layer& state = layer(index);
+    const Rows<float>& qkv = state.qkv;
     const FlushDenormals flush;
     const size_t window = windows_by_length_[task / heads()];
     const size_t head = task % heads();
     const auto first = static_cast<size_t>(batch_->offsets[window]);
+    const size_t length = batch_->length(window);
     const float* query = qkv.row(first) + head * head_size();
-    body({batch_->length(window), head_size(), query, query + hidden(), query + 2 * hidden(),
-          qkv.stride(), dropout_[index].attention, batch_->keys[window],
-          static_cast<uint32_t>(head)},
+    uint8_t* kept = training_ ? state.attention_kept.data() + kept_begins_[window] +
+                                    head * length * dropout_bytes(length)
+                              : nullptr;
+    body({length, head_size(), query, query + hidden(), query + 2 * hidden(), qkv.stride(),
+          dropout_[index].attention, batch_->keys[window], static_cast<uint32_t>(head), kept},
          first, scratch_[worker].attention);
-  });
+  };
 }
 
 void Network::linear(const Block& block, Operand& in, const Weight& weight, float* out,
@@ -218,37 +234,50 @@ void Network::linear_backward(const Block& block, Operand& dout, size_t column,
   }
 }
 
-void Network::transpose_weights(std::span<const Weight> weights) {
+void Network::transpose_weights(TaskList& tasks, const std::vector<Weight>& weights) {
   if (bf16_) {
     return;  // oneDNN takes them either way round
   }
   transposed_.reserve(layout_.transposed_size);
   struct Piece {
-    const Weight* weight;
+    Weight weight;
     size_t first_row;
   };
   const size_t rows = layout_.panel_width;
   std::vector<Piece> pieces;
   for (const Weight& weight : weights) {
     for (size_t row = 0; row < weight.k; row += rows) {
-      pieces.push_back({&weight, row});
+      pieces.push_back({weight, row});
     }
   }
-  pool_.for_each(pieces.size(), [&](size_t index, unsigned) {
+  const size_t count = pieces.size();
+  tasks.add(count, [this, rows, pieces = std::move(pieces)](size_t index, unsigned) {
     const auto& [weight, row] = pieces[index];
-    transpose_panels(weight->k, weight->n, layout_.panel_width, parameters_ + weight->offset, row,
-                     std::min(rows, weight->k - row), transposed_.data() + weight->transposed);
+    transpose_panels(weight.k, weight.n, layout_.panel_width, parameters_ + weight.offset, row,
+                     std::min(rows, weight.k - row), transposed_.data() + weight.transposed);
   });
 }
 
-const float* Network::mask(const DropoutKey& key, size_t row, unsigned worker) {
+const float* Network::mask(const DropoutKey& key, size_t row, unsigned worker,
+                           Aligned<uint8_t>& kept) {
   if (key.threshold == 0) {
     return nullptr;
   }
   const uint32_t window = row_windows_[row];
   const auto position = static_cast<uint32_t>(row - static_cast<size_t>(batch_->offsets[window]));
   float* values = scratch_[worker].mask.data();
-  dropout_mask(key, batch_->keys[window], position, hidden(), values);
+  dropout_mask(key, batch_->keys[window], position, hidden(), values,
+               kept.data() + row * dropout_bytes(hidden()));
+  return values;
+}
+
+const float* Network::mask_again(const DropoutKey& key, size_t row, unsigned worker,
+                                 const Aligned<uint8_t>& kept) {
+  if (key.threshold == 0) {
+    return nullptr;
+  }
+  float* values = scratch_[worker].mask.data();
+  dropout_mask_again(kept.data() + row * dropout_bytes(hidden()), key.scale, hidden(), values);
   return values;
 }
 

@@ -13,6 +13,8 @@
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/layout.h"
 #include "engine/cpu/packed.h"
+#include "engine/cpu/row_gradients.h"
+#include "engine/cpu/task_list.h"
 #include "engine/engine.h"
 #include "model/config.h"
 #include "model/packing.h"
@@ -46,10 +48,11 @@ class Network {
 
   SpanLogits forward(const PackedBatch& batch, const float* parameters);
 
-  /// As Engine::backward; gradients has the parameters' layout. Without accumulate what lies in
-  /// panels is overwritten; the rest is added to all the same.
+  /// As Engine::backward. Without accumulate what lies in panels is overwritten; the rest is added
+  /// to all the same.
   double backward(const PackedBatch& batch, const SpanTargets& targets, const Dropout& dropout,
-                  double weight, const float* parameters, float* gradients, bool accumulate);
+                  double weight, const float* parameters, ParameterGradients& gradients,
+                  bool accumulate);
 
   /// forward() that keeps each layer's output: [layers + 1][T * H], the embeddings first. For
   /// tests.
@@ -58,17 +61,19 @@ class Network {
  private:
   /// What one layer computes and backward needs again; without training all layers share one.
   struct Layer {
-    Rows<float> qkv;                   ///< [T, 3H]
-    Aligned<float> log_sum_exp;        ///< [heads, T]
-    Operand context;                   ///< [T, H]
-    Rows<float> attention_normalized;  ///< [T, H], before gamma and beta
-    Aligned<float> attention_rstd;     ///< [T]
-    Operand attended;                  ///< [T, H], LayerNorm(input + attention)
-    Rows<float> intermediate;          ///< [T, I], before GELU
-    Operand activated;                 ///< [T, I], after it; see wide_rows
-    Rows<float> normalized;            ///< [T, H]
-    Aligned<float> rstd;               ///< [T]
-    Operand output;                    ///< [T, H]
+    Rows<float> qkv;                                      ///< [T, 3H]
+    Aligned<float> log_sum_exp;                           ///< [heads, T]
+    Operand context;                                      ///< [T, H]
+    Rows<float> attention_normalized;                     ///< [T, H], before gamma and beta
+    Aligned<float> attention_rstd;                        ///< [T]
+    Operand attended;                                     ///< [T, H], LayerNorm(input + attention)
+    Rows<float> intermediate;                             ///< [T, I], before GELU, then its slope
+    Operand activated;                                    ///< [T, I], after it; see wide_rows
+    Rows<float> normalized;                               ///< [T, H]
+    Aligned<float> rstd;                                  ///< [T]
+    Operand output;                                       ///< [T, H]
+    Aligned<uint8_t> attention_kept;                      ///< by head of window, see kept_begins_
+    Aligned<uint8_t> attention_output_kept, output_kept;  ///< [T, dropout_bytes(H)]
   };
 
   /// The gradients of one layer's products on their way down.
@@ -118,10 +123,14 @@ class Network {
   void reserve_layer(Layer& layer) const;
   void round_weights();
   void round_weights_to_bf16();
-  void for_each_block(const std::function<void(const Block&)>& body);
-  void for_each_head(const std::function<void(const AttentionHead& head, size_t first_token,
-                                              AttentionScratch& scratch)>& body,
-                     size_t layer);
+  size_t blocks() const { return (tokens_ + block_rows_ - 1) / block_rows_; }
+  /// The bodies of loops over blocks(), and over the heads of all windows.
+  ThreadPool::Body of_blocks(std::function<void(const Block&)> body);
+  ThreadPool::Body of_heads(
+      std::function<void(const AttentionHead& head, size_t first_token, AttentionScratch& scratch)>
+          body,
+      size_t layer);
+  void for_each_block(std::function<void(const Block&)> body);
   /// out [rows, n] = in [rows, k] W^T + bias; bf16 leaves the bias to the step that follows.
   void linear(const Block& block, Operand& in, const Weight& weight, float* out, size_t out_stride);
   /// din [rows, k] = dout [rows, n] W, or += with accumulate; columns of dout from `column` on.
@@ -131,8 +140,12 @@ class Network {
     return bf16_ ? parameters_ + weight.bias : nullptr;
   }
   /// Turns the weights of a layer round for linear_backward.
-  void transpose_weights(std::span<const Weight> weights);
-  const float* mask(const DropoutKey& key, size_t row, unsigned worker);
+  void transpose_weights(TaskList& tasks, const std::vector<Weight>& weights);
+  /// The mask of a row, null without dropout; forward makes it and keeps its bits [T,
+  /// dropout_bytes(H)], from which backward makes it again.
+  const float* mask(const DropoutKey& key, size_t row, unsigned worker, Aligned<uint8_t>& kept);
+  const float* mask_again(const DropoutKey& key, size_t row, unsigned worker,
+                          const Aligned<uint8_t>& kept);
   Layer& layer(size_t index) { return layers_[training_ ? index : 0]; }
   /// The rows of `activated` that belong to a block. Without training each worker uses the same
   /// ones again, which stay in its cache.
@@ -162,17 +175,24 @@ class Network {
   double loss_gradient(const PackedBatch& batch, const SpanTargets& targets, double weight);
   void start_backward(const Block& block);
   void ffn_backward(size_t index, const Block& block);
-  void attend_backward(size_t index);
-  void weight_gradients(size_t index, float* gradients, bool accumulate);
-  void weight_gradients_f32(std::span<const WeightSource> sources, float* gradients,
-                            bool accumulate);
-  void weight_gradients_bf16(std::span<const WeightSource> sources, float* gradients,
-                             bool accumulate);
+  void attend_backward(TaskList& tasks, size_t index);
+  std::vector<Weight> weights_below(size_t index) const;
+  std::vector<WeightSource> qkv_sources(size_t index);
+  std::vector<WeightSource> row_sources(size_t index);
+  void qkv_weight_gradients(TaskList& tasks, size_t index, float* gradients, bool accumulate);
+  void row_weight_gradients(TaskList& tasks, size_t index, float* gradients, bool accumulate);
+  void weight_gradients_f32(TaskList& tasks, std::span<const WeightSource> sources,
+                            float* gradients, bool accumulate);
+  void weight_gradients_bf16(size_t index, float* gradients, bool accumulate);
   void qkv_backward(size_t index, const Block& block);
-  void embed_backward(const Block& block);
-  void gather_embeddings(const PackedBatch& batch, float* gradients);
-  void reduce(const std::vector<Reduction>& reductions, float* gradients);
+  void reduce(TaskList& tasks, const std::vector<Reduction>& reductions, float* gradients);
   std::vector<Reduction> layer_reductions(size_t index) const;
+  std::vector<Reduction> embedding_reductions() const;
+
+  // embedding_backward.cpp
+  void embed_backward(const Block& block);
+  void gather_embeddings(TaskList& tasks, ParameterGradients& gradients);
+
   float* partial(const Block& block) { return partials_.data() + block.index * partial_stride_; }
 
   const BertConfig& config_;
@@ -190,6 +210,7 @@ class Network {
   size_t block_rows_ = 0;
   std::vector<uint32_t> row_windows_;      // [T]
   std::vector<size_t> windows_by_length_;  // longest first, so that threads end together
+  std::vector<size_t> kept_begins_;        // [windows + 1], in bytes: a window's attention dropout
   DropoutKey embedding_dropout_;
   std::vector<LayerDropout> dropout_;
 
@@ -200,6 +221,7 @@ class Network {
   Operand embedded_;                  // [T, H]
   Rows<float> embedding_normalized_;  // [T, H]
   Aligned<float> embedding_rstd_;     // [T]
+  Aligned<uint8_t> embedding_kept_;   // [T, dropout_bytes(H)]
   std::vector<Layer> layers_;
   SpanLogits logits_;
 

@@ -12,20 +12,42 @@ Optimizer::Optimizer(const Layout& layout, ThreadPool& pool) : layout_(layout), 
   constexpr size_t kPiece = 1 << 16;
   for (size_t parameter = 0; parameter < layout.parameters.size(); ++parameter) {
     const size_t size = layout.sizes[parameter];
-    for (size_t begin = 0; begin < size; begin += kPiece) {
+    const size_t row = layout.word_width();
+    const size_t most =
+        parameter == Layout::kWords ? std::max(kPiece / row, size_t{1}) * row : kPiece;
+    for (size_t begin = 0; begin < size; begin += most) {
       pieces_.push_back(
-          {parameter, layout.offsets[parameter] + begin, std::min(kPiece, size - begin)});
+          {parameter, layout.offsets[parameter] + begin, std::min(most, size - begin)});
     }
   }
   m_.reserve_zeroed(layout.size);
   v_.reserve_zeroed(layout.size);
 }
 
+bool Optimizer::is_words(const Piece& piece) const { return piece.parameter == Layout::kWords; }
+
+std::span<const RowGradients::Row> Optimizer::rows_of(const Piece& piece,
+                                                      const RowGradients& words) const {
+  return words.rows_of((piece.begin - layout_.word_embeddings) / words.width(),
+                       piece.count / words.width());
+}
+
+double Optimizer::squares(const Piece& piece, const ParameterGradients& gradients) const {
+  if (!is_words(piece)) {
+    return sum_of_squares(piece.count, gradients.dense.data() + piece.begin);
+  }
+  double sum = 0;
+  for (const RowGradients::Row& row : rows_of(piece, gradients.words)) {
+    sum += sum_of_squares(gradients.words.width(), row.values);
+  }
+  return sum;
+}
+
 /// The squared norm of each parameter's gradient; pieces are summed in order, whoever made them.
-std::vector<double> Optimizer::squared_norms(const float* gradients) {
+std::vector<double> Optimizer::squared_norms(const ParameterGradients& gradients) {
   std::vector<double> of_pieces(pieces_.size());
   pool_.for_each(pieces_.size(), [&](size_t index, unsigned) {
-    of_pieces[index] = sum_of_squares(pieces_[index].count, gradients + pieces_[index].begin);
+    of_pieces[index] = squares(pieces_[index], gradients);
   });
   std::vector<double> of_parameters(layout_.parameters.size());
   for (size_t index = 0; index < pieces_.size(); ++index) {
@@ -34,20 +56,44 @@ std::vector<double> Optimizer::squared_norms(const float* gradients) {
   return of_parameters;
 }
 
-/// Back to zero, but for what the next backward overwrites.
+void Optimizer::move(const Piece& piece, const AdamStep& how, const float* gradient,
+                     float* parameters) {
+  adam(piece.count, how, gradient, m_.data() + piece.begin, v_.data() + piece.begin,
+       parameters + piece.begin);
+}
+
+/// Every row moves: one not touched has moments, and decays.
+void Optimizer::move_words(const Piece& piece, const AdamStep& how, const RowGradients& words,
+                           float* parameters) {
+  size_t next = piece.begin;
+  const auto move_until = [&](size_t end, const float* gradient) {
+    move({piece.parameter, next, end - next}, how, gradient, parameters);
+    next = end;
+  };
+  for (const RowGradients::Row& row : rows_of(piece, words)) {
+    const size_t begin = layout_.word_embeddings + row.index * words.width();
+    move_until(begin, /*gradient=*/nullptr);
+    move_until(begin + words.width(), row.values);
+  }
+  move_until(piece.begin + piece.count, /*gradient=*/nullptr);
+}
+
+/// Back to zero, but for what the next backward overwrites and the words, which are cleared at
+/// once.
 void Optimizer::clear(const Piece& piece, float* gradients) const {
-  if (!layout_.in_panels(piece.parameter)) {
+  if (!layout_.in_panels(piece.parameter) && !is_words(piece)) {
     std::fill_n(gradients + piece.begin, piece.count, 0.0F);
   }
 }
 
 StepReport Optimizer::step(double learning_rate, const OptimizerSettings& settings,
-                           float* parameters, float* gradients) {
-  const std::vector<double> squares = squared_norms(gradients);
-  const double norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+                           float* parameters, ParameterGradients& gradients) {
+  const std::vector<double> norms = squared_norms(gradients);
+  const double norm = std::sqrt(std::accumulate(norms.begin(), norms.end(), 0.0));
   if (!std::isfinite(norm)) {
     pool_.for_each(pieces_.size(),
-                   [&](size_t index, unsigned) { clear(pieces_[index], gradients); });
+                   [&](size_t index, unsigned) { clear(pieces_[index], gradients.dense.data()); });
+    gradients.words.clear();
     return {norm};
   }
   ++steps_;
@@ -75,15 +121,19 @@ StepReport Optimizer::step(double learning_rate, const OptimizerSettings& settin
         mine.gradient_scale = static_cast<float>(clip(norm));
         break;
       case GradientClip::per_parameter:
-        mine.gradient_scale = static_cast<float>(clip(std::sqrt(squares[piece.parameter])));
+        mine.gradient_scale = static_cast<float>(clip(std::sqrt(norms[piece.parameter])));
         break;
     }
     const bool decays = layout_.parameters[piece.parameter].decays;
     mine.decay = static_cast<float>(decays ? learning_rate * settings.weight_decay : 0.0);
-    adam(piece.count, mine, gradients + piece.begin, m_.data() + piece.begin,
-         v_.data() + piece.begin, parameters + piece.begin);
-    clear(piece, gradients);
+    if (is_words(piece)) {
+      move_words(piece, mine, gradients.words, parameters);
+    } else {
+      move(piece, mine, gradients.dense.data() + piece.begin, parameters);
+      clear(piece, gradients.dense.data());
+    }
   });
+  gradients.words.clear();
   return {norm};
 }
 

@@ -2,11 +2,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/thread_pool.h"
 #include "engine/cpu/buffers.h"
+#include "engine/cpu/kernels.h"
 #include "engine/cpu/layout.h"
+#include "engine/cpu/row_gradients.h"
 #include "engine/engine.h"
 
 namespace bertrand::cpu {
@@ -20,19 +23,25 @@ class Optimizer {
   Optimizer(const Layout& layout, ThreadPool& pool);
 
   StepReport step(double learning_rate, const OptimizerSettings& settings, float* parameters,
-                  float* gradients);
+                  ParameterGradients& gradients);
 
   uint64_t steps() const { return steps_; }
   void set_steps(uint64_t steps) { steps_ = steps; }
   float* moments(Moment moment) { return (moment == Moment::first ? m_ : v_).data(); }
 
  private:
-  /// A part of one parameter; threads take parts.
+  /// A part of one parameter, whole rows of the word embeddings; threads take parts.
   struct Piece {
     size_t parameter, begin, count;
   };
 
-  std::vector<double> squared_norms(const float* gradients);
+  bool is_words(const Piece& piece) const;
+  std::span<const RowGradients::Row> rows_of(const Piece& piece, const RowGradients& words) const;
+  double squares(const Piece& piece, const ParameterGradients& gradients) const;
+  std::vector<double> squared_norms(const ParameterGradients& gradients);
+  void move(const Piece& piece, const AdamStep& how, const float* gradient, float* parameters);
+  void move_words(const Piece& piece, const AdamStep& how, const RowGradients& words,
+                  float* parameters);
   void clear(const Piece& piece, float* gradients) const;
 
   const Layout& layout_;

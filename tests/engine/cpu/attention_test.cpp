@@ -15,6 +15,7 @@ struct Case {
   std::vector<float> rows;
   cpu::AttentionHead head{};
   Doubles query, key, value, mask;
+  std::vector<uint8_t> kept;
 
   Case(size_t tokens, size_t head_size, double dropout)
       : length(tokens), size(head_size), stride(3 * head_size + 5) {
@@ -28,7 +29,10 @@ struct Case {
             stride,
             cpu::make_dropout_key(1, 2, 3, 4, dropout),
             /*window=*/9,
-            /*head=*/2};
+            /*head=*/2,
+            /*kept=*/nullptr};
+    kept.resize(length * cpu::dropout_bytes(length));
+    head.kept = kept.data();
     query = part(0);
     key = part(1);
     value = part(2);

@@ -36,20 +36,20 @@ TEST_P(Kernels, GeluAndItsDerivative) {
       x.push_back(static_cast<float>(value));
     }
     const std::vector<float> bias(x.size(), 0.25F);
-    std::vector<float> shifted = x;
     std::vector<float> y(x.size());
-    cpu::bias_gelu(tanh_form, 1, x.size(), bias.data(), shifted.data(), y.data(), x.size());
-    std::vector<float> dx(x.size(), 2.0F);
-    std::vector<float> sums(x.size(), 1.0F);
-    cpu::gelu_backward(tanh_form, 1, x.size(), shifted.data(), dx.data(), x.size(), sums.data());
+    cpu::bias_gelu(tanh_form, 1, x.size(), bias.data(), x.data(), y.data(), x.size());
+    std::vector<float> slopes = x;
+    std::vector<float> same(x.size());
+    cpu::bias_gelu_with_slope(tanh_form, 1, x.size(), bias.data(), slopes.data(), same.data(),
+                              x.size());
+    EXPECT_EQ(same, y);
     for (size_t i = 0; i < x.size(); ++i) {
       auto at = static_cast<double>(x[i]) + 0.25;
       ASSERT_NEAR(static_cast<double>(y[i]), gelu_oracle(at, tanh_form),
                   2e-7 + 3e-7 * std::abs(at));
-      const double expected = 2 * slope([&] { return gelu_oracle(at, tanh_form); }, at);
-      // f32 knows 1 + tanh to 1e-7; times x and the inner slope that is up to 4e-6 here
-      ASSERT_NEAR(static_cast<double>(dx[i]), expected, 6e-6) << "x " << at;
-      ASSERT_FLOAT_EQ(sums[i], 1 + dx[i]);
+      const double expected = slope([&] { return gelu_oracle(at, tanh_form); }, at);
+      // f32 knows 1 + tanh to 1e-7; times x and the inner slope that is up to 2e-6 here
+      ASSERT_NEAR(static_cast<double>(slopes[i]), expected, 3e-6) << "x " << at;
     }
   }
 }
@@ -114,11 +114,10 @@ TEST_P(Kernels, SoftmaxAndItsDerivative) {
       }
       return std::pair(p, std::log(sum));
     };
-    auto shifted = x;
+    auto dropped = x;
     const float log_sum = cpu::softmax(columns, padded, x.data());
     const auto [p, expected_log_sum] = softmax();
     ASSERT_NEAR(static_cast<double>(log_sum), expected_log_sum, 1e-5);
-    cpu::exp_shifted(columns, padded, log_sum, shifted.data());
     const auto mask = random_floats(columns, 2);
     const auto dy = random_floats(columns, 3);
     const auto loss = [&] {
@@ -132,20 +131,18 @@ TEST_P(Kernels, SoftmaxAndItsDerivative) {
     float mean = 0;
     for (size_t i = 0; i < columns; ++i) {
       ASSERT_NEAR(static_cast<double>(x[i]), p[i], 1e-6);
-      ASSERT_NEAR(static_cast<double>(shifted[i]), p[i], 2e-6);
       mean += x[i] * mask[i] * dy[i];
     }
     auto dp = dy;
     dp.resize(padded);
-    auto dropped = x;
-    cpu::softmax_backward(columns, padded, mask.data(), mean, 3.0F, dropped.data(), dp.data());
+    cpu::softmax_backward(columns, padded, log_sum, mask.data(), mean, dropped.data(), dp.data());
     for (size_t i = 0; i < columns; ++i) {
-      ASSERT_NEAR(static_cast<double>(dp[i]), 3 * slope(loss, wide[i]), 1e-5);
-      ASSERT_FLOAT_EQ(dropped[i], x[i] * mask[i]);
+      ASSERT_NEAR(static_cast<double>(dp[i]), slope(loss, wide[i]), 3e-6);
+      ASSERT_NEAR(dropped[i], x[i] * mask[i], 2e-6F);
     }
     for (size_t i = columns; i < padded; ++i) {
       ASSERT_EQ(x[i], 0);
-      ASSERT_EQ(shifted[i], 0);
+      ASSERT_EQ(dropped[i], 0);
       ASSERT_EQ(dp[i], 0);
     }
   }
@@ -168,8 +165,38 @@ TEST_P(Kernels, SoftmaxOfNotANumberIsNone) {
     cpu::softmax(columns, 16, x.data());
     EXPECT_TRUE(std::isnan(x[0])) << columns;
     std::vector<float> p(16, nan);
-    cpu::exp_shifted(columns, 16, /*shift=*/0.0F, p.data());
+    std::vector<float> dp(16);
+    cpu::softmax_backward(columns, 16, /*log_sum_exp=*/0.0F, /*mask=*/nullptr, /*mean=*/0.0F,
+                          p.data(), dp.data());
     EXPECT_TRUE(std::isnan(p[columns - 1])) << columns;
+  }
+}
+
+TEST_P(Kernels, RowsAreCopiedAndTurnedRound) {
+  for (const size_t rows : {1U, 4U, 7U, 33U}) {
+    for (const size_t columns : {1U, 3U, 16U, 27U, 64U}) {
+      const size_t stride = columns + 3;
+      const auto from = random_floats(rows * stride, 1);
+      const size_t padded = columns + 5;
+      const size_t to_stride = padded + 2;
+      std::vector<float> copied(rows * to_stride, 9.0F);
+      cpu::copy_rows(rows, columns, 3.0F, from.data(), stride, copied.data(), to_stride, padded);
+      const size_t padded_rows = rows + 6;
+      std::vector<float> turned(columns * padded_rows, 9.0F);
+      cpu::transpose(rows, columns, from.data(), stride, turned.data(), padded_rows);
+      for (size_t row = 0; row < padded_rows; ++row) {
+        for (size_t column = 0; column < to_stride; ++column) {
+          const bool is_value = row < rows && column < columns;
+          const float value = is_value ? from[row * stride + column] : 0.0F;
+          if (row < rows) {
+            ASSERT_EQ(copied[row * to_stride + column], column < padded ? 3 * value : 9.0F);
+          }
+          if (column < columns) {
+            ASSERT_EQ(turned[column * padded_rows + row], value);
+          }
+        }
+      }
+    }
   }
 }
 
@@ -242,6 +269,25 @@ TEST_P(Kernels, DropoutMaskIsPhiloxHoweverItIsMade) {
     const uint32_t word = bits[in_group / 32];
     const uint32_t half = in_group / 16 % 2 == 0 ? word & 0xFFFFU : word >> 16;
     ASSERT_EQ(mask[i], half < 16384 ? 0.0F : 4.0F / 3.0F) << i;
+  }
+}
+
+TEST_P(Kernels, DropoutMaskIsMadeAgainFromItsBits) {
+  const cpu::DropoutKey key = cpu::make_dropout_key(1, 2, 3, 1, 0.25);
+  for (const size_t columns : {size_t{1}, size_t{100}, size_t{128}, size_t{300}}) {
+    constexpr uint8_t kUntouched = 0xA5;
+    std::vector<uint8_t> kept(cpu::dropout_bytes(columns) + 1, kUntouched);
+    std::vector<float> mask(cpu::dropout_columns(columns));
+    cpu::dropout_mask(key, /*window=*/5, /*place=*/6, columns, mask.data(), kept.data());
+    EXPECT_EQ(kept.back(), kUntouched);
+    for (size_t i = 0; i < columns; ++i) {
+      ASSERT_EQ(kept[i / 8] >> i % 8 & 1, mask[i] != 0 ? 1 : 0) << i;
+    }
+    std::vector<float> again(mask.size());
+    cpu::dropout_mask_again(kept.data(), key.scale, columns, again.data());
+    for (size_t i = 0; i < columns; ++i) {
+      ASSERT_EQ(again[i], mask[i]) << i;
+    }
   }
 }
 

@@ -1,0 +1,190 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/random.h"
+#include "engine/cpu/kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/cpu/kernels_dropout.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "engine/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bertrand::cpu::HWY_NAMESPACE {
+
+// A group of 128 elements uses 16 counters: counter l gives elements l, 16 + l, .. 112 + l, word w
+// its low half to element 32 w + l and its high half to 32 w + 16 + l. So any vector of up to 16
+// lanes stores what it has made in one piece, and all instruction sets make the same mask.
+constexpr size_t kCounters = 16;
+
+#if HWY_TARGET == HWY_SCALAR
+
+void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                  float* mask, uint8_t* kept) {
+  std::fill_n(kept, kept == nullptr ? 0 : dropout_bytes(columns), uint8_t{0});
+  const auto set = [&](size_t element, uint32_t bits) {
+    const bool keeps = bits >= key.threshold;
+    mask[element] = keeps ? key.scale : 0.0F;
+    if (kept != nullptr && keeps) {
+      kept[element / 8] = static_cast<uint8_t>(kept[element / 8] | 1U << element % 8);
+    }
+  };
+  for (size_t group = 0; group < columns; group += kDropoutGroup) {
+    for (size_t lane = 0; lane < kCounters; ++lane) {
+      const Philox::Counter bits =
+          Philox::generate({static_cast<uint32_t>(group / kDropoutGroup * kCounters + lane), place,
+                            static_cast<uint32_t>(window), static_cast<uint32_t>(window >> 32)},
+                           {key.words[0], key.words[1]});
+      for (size_t word = 0; word < 4; ++word) {
+        const size_t element = group + 2 * word * kCounters + lane;
+        set(element, bits[word] & 0xFFFFU);
+        set(element + kCounters, bits[word] >> 16);
+      }
+    }
+  }
+}
+
+void dropout_mask_again(const uint8_t* kept, float scale, size_t columns, float* mask) {
+  for (size_t i = 0; i < columns; ++i) {
+    mask[i] = (kept[i / 8] >> i % 8 & 1) != 0 ? scale : 0.0F;
+  }
+}
+
+#else
+
+/// Philox (base/random.h) on the counters in the even lanes; what stands in the odd ones is of no
+/// use, before and after.
+template <class D, class V = hn::Vec<D> >
+HWY_INLINE void philox_round(D words, V multiplier0, V multiplier1, V key0, V key1,
+                             V (&counter)[4]) {
+  const auto product0 = hn::MulEven(counter[0], multiplier0);
+  const auto product1 = hn::MulEven(counter[2], multiplier1);
+  const auto high = [&](auto product) { return hn::BitCast(words, hn::ShiftRight<32>(product)); };
+  counter[0] = hn::Xor3(high(product1), counter[1], key0);
+  counter[1] = hn::BitCast(words, product1);
+  counter[2] = hn::Xor3(high(product0), counter[3], key1);
+  counter[3] = hn::BitCast(words, product0);
+}
+
+/// As many bits as there are lanes, from `bit` on; where they are fewer than 8, in rising order.
+template <class D, class M>
+HWY_INLINE void store_bits(D d, M mask, size_t bit, uint8_t* bits) {
+  if (hn::Lanes(d) >= 8) {
+    hn::StoreMaskBits(d, mask, bits + bit / 8);
+  } else {
+    uint8_t few[8] = {};
+    hn::StoreMaskBits(d, mask, few);
+    const unsigned before = bit % 8 == 0 ? 0U : bits[bit / 8];
+    bits[bit / 8] = static_cast<uint8_t>(before | static_cast<unsigned>(few[0]) << bit % 8);
+  }
+}
+
+/// LoadMaskBits reads 8 bytes, whatever it needs.
+template <class D>
+HWY_INLINE hn::Mask<D> load_bits(D d, const uint8_t* bits, size_t bit) {
+  uint8_t few[8] = {};
+  if (hn::Lanes(d) >= 8) {
+    std::memcpy(few, bits + bit / 8, (hn::Lanes(d) + 7) / 8);
+  } else {
+    few[0] = static_cast<uint8_t>(bits[bit / 8] >> bit % 8);
+  }
+  return hn::LoadMaskBits(d, few);
+}
+
+void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                  float* mask, uint8_t* kept) {
+  const hn::CappedTag<uint32_t, kCounters> words;
+  const hn::RepartitionToWide<decltype(words)> wide;
+  const hn::RebindToFloat<decltype(words)> floats;
+  using V = hn::Vec<decltype(words)>;
+  const V multiplier0 = hn::Set(words, Philox::kMultiplier0);
+  const V multiplier1 = hn::Set(words, Philox::kMultiplier1);
+  const V threshold = hn::Set(words, key.threshold);
+  const auto scale = hn::Set(floats, key.scale);
+  const auto store = [&](V halves, size_t element) {
+    const auto keep = hn::RebindMask(floats, hn::Not(hn::Lt(halves, threshold)));
+    hn::StoreU(hn::IfThenElseZero(keep, scale), floats, mask + element);
+    if (kept != nullptr) {
+      store_bits(floats, keep, element, kept);
+    }
+  };
+  for (size_t group = 0; group < columns; group += kDropoutGroup) {
+    for (size_t lane = 0; lane < kCounters; lane += hn::Lanes(words)) {
+      const V numbers =
+          hn::Iota(words, static_cast<uint32_t>(group / kDropoutGroup * kCounters + lane));
+      const V odd_numbers = hn::BitCast(words, hn::ShiftRight<32>(hn::BitCast(wide, numbers)));
+      const V second = hn::Set(words, place);
+      const V third = hn::Set(words, static_cast<uint32_t>(window));
+      const V fourth = hn::Set(words, static_cast<uint32_t>(window >> 32));
+      V even[4] = {numbers, second, third, fourth};
+      V odd[4] = {odd_numbers, second, third, fourth};
+      uint32_t key0 = key.words[0];
+      uint32_t key1 = key.words[1];
+      for (int round = 0; round < Philox::kRounds; ++round) {
+        const V first_key = hn::Set(words, key0);
+        const V second_key = hn::Set(words, key1);
+        philox_round(words, multiplier0, multiplier1, first_key, second_key, even);
+        philox_round(words, multiplier0, multiplier1, first_key, second_key, odd);
+        key0 += Philox::kWeyl0;
+        key1 += Philox::kWeyl1;
+      }
+      for (size_t word = 0; word < 4; ++word) {
+        const size_t element = group + word * 2 * kCounters + lane;
+        const V turned = hn::BitCast(words, hn::ShiftLeft<32>(hn::BitCast(wide, odd[word])));
+        const V made = hn::OddEven(turned, even[word]);
+        store(hn::And(made, hn::Set(words, 0xFFFFU)), element);
+        store(hn::ShiftRight<16>(made), element + kCounters);
+      }
+    }
+  }
+}
+
+void dropout_mask_again(const uint8_t* kept, float scale, size_t columns, float* mask) {
+  const hn::CappedTag<float, kCounters> d;
+  for (size_t i = 0; i < columns; i += hn::Lanes(d)) {
+    hn::StoreU(hn::IfThenElseZero(load_bits(d, kept, i), hn::Set(d, scale)), d, mask + i);
+  }
+}
+
+#endif  // HWY_SCALAR
+
+}  // namespace bertrand::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace bertrand::cpu {
+
+HWY_EXPORT(dropout_mask);
+HWY_EXPORT(dropout_mask_again);
+
+DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32_t site,
+                            double probability) {
+  const auto low = [](uint64_t value) { return static_cast<uint32_t>(value); };
+  const auto high = [](uint64_t value) { return static_cast<uint32_t>(value >> 32); };
+  const Philox::Counter mixed =
+      Philox::generate({low(step), high(step), layer, site}, {low(seed), high(seed)});
+  constexpr double kValues = 65536;
+  DropoutKey key;
+  key.words[0] = mixed[0];
+  key.words[1] = mixed[1];
+  key.threshold = static_cast<uint32_t>(std::lround(probability * kValues));
+  key.scale = static_cast<float>(kValues / (kValues - key.threshold));
+  return key;
+}
+
+void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
+                  float* mask, uint8_t* kept) {
+  HWY_DYNAMIC_DISPATCH(dropout_mask)(key, window, place, columns, mask, kept);
+}
+
+void dropout_mask_again(const uint8_t* kept, float scale, size_t columns, float* mask) {
+  HWY_DYNAMIC_DISPATCH(dropout_mask_again)(kept, scale, columns, mask);
+}
+
+}  // namespace bertrand::cpu
+
+#endif  // HWY_ONCE
