@@ -176,11 +176,16 @@ void AtomicFile::write(std::string_view text) {
   write(std::as_bytes(std::span(text.data(), text.size())));
 }
 
-void AtomicFile::commit() {
+void AtomicFile::flush() {
   const bool is_file = partial_ != place_;
   if (std::fflush(file_) != 0 || (is_file && ::fsync(::fileno(file_)) != 0)) {
     fail("cannot be written");
   }
+}
+
+void AtomicFile::commit() {
+  flush();
+  const bool is_file = partial_ != place_;
   if (is_file && ::rename(partial_.c_str(), place_.c_str()) != 0) {
     fail("cannot be put in place");
   }
@@ -198,6 +203,30 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+NewFolder::NewFolder(const std::filesystem::path& path) {
+  std::error_code failed;
+  for (std::filesystem::path folder = std::filesystem::weakly_canonical(path, failed);
+       folder.has_relative_path() && !std::filesystem::exists(folder, failed);
+       folder = folder.parent_path()) {
+    made_.push_back(folder);
+  }
+  std::filesystem::create_directories(path, failed);
+  if (failed) {
+    remove_made();
+    throw Error(ErrorCode::io,
+                fmt::format("{}: cannot be created ({}).", path.string(), failed.message()));
+  }
+}
+
+NewFolder::~NewFolder() { remove_made(); }
+
+void NewFolder::remove_made() const {
+  for (const std::filesystem::path& folder : made_) {
+    std::error_code ignored;
+    std::filesystem::remove(folder, ignored);  // only where it is empty
+  }
 }
 
 void write_folder(const std::filesystem::path& path,

@@ -101,6 +101,21 @@ TEST_F(PredictCommand, LeavesNothingBehindWhereItFails) {
   EXPECT_EQ(predict("--data data.json").status, 2);
 }
 
+TEST_F(PredictCommand, AFullDiskLeavesNoneOfTheFiles) {
+  // The last of the files to appear is the one there is no room for.
+  std::filesystem::create_directory(program_.path("full"));
+  std::filesystem::create_symlink("/dev/full", program_.path("full/predictions.json"));
+  Outcome outcome = predict("--data v2.json --out full");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("predictions.json: cannot be written (No space left"));
+  EXPECT_FALSE(exists("full/nbest_predictions.json"));
+  EXPECT_FALSE(exists("full/null_odds.json"));
+  outcome = program_.run("predict --model model --data data.json --out new/folder", "ulimit -f 1;");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("nbest_predictions.json: cannot be written (File too large"));
+  EXPECT_FALSE(exists("new"));
+}
+
 TEST_F(PredictCommand, GivesEvaluateTheSameAsTheModel) {
   for (const std::string data : {"data.json", "v2.json"}) {
     EXPECT_EQ(predict("--data " + data + " --out out7").status, 0);
