@@ -76,7 +76,7 @@ class FineTune {
       return train() == RunEnd::finished ? finish() : stopped();
     } catch (...) {
       // With a snapshot the run can go on: nothing of it may go.
-      if (find_snapshot(snapshot())) {
+      if (has_snapshot(snapshot())) {
         run_folder_->keep();
       }
       throw;
@@ -161,7 +161,7 @@ class FineTune {
     if (saved_) {
       run_folder_->keep();
     } else {
-      fs::remove_all(snapshot());  // of a run to be overwritten; its weights stay to the end
+      run_folder_->set_aside(snapshot());  // of a run to be overwritten; its weights stay, too
     }
     const std::string recipe_json = recipe_to_json(recipe());
     write_file(options_.out / "recipe.json", recipe_json);

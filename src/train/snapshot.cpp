@@ -1,5 +1,6 @@
 #include "train/snapshot.h"
 
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -74,6 +75,14 @@ void write_snapshot(const std::filesystem::path& path, const Engine& engine,
     write_moments(partial / kMomentsFile, engine);
     write_file(partial / kStateFile, state_to_json(state));
   });
+  for (const auto& old : beside(path, ".old-")) {  // of an earlier run, set aside
+    std::error_code ignored;
+    std::filesystem::remove_all(old, ignored);
+  }
+}
+
+bool has_snapshot(const std::filesystem::path& path) {
+  return std::filesystem::exists(path / kStateFile);
 }
 
 bool find_snapshot(const std::filesystem::path& path) {
@@ -87,7 +96,7 @@ bool find_snapshot(const std::filesystem::path& path) {
   for (const auto& partial : beside(path, ".partial-")) {
     std::filesystem::remove_all(partial);
   }
-  return std::filesystem::exists(path / kStateFile);
+  return has_snapshot(path);
 }
 
 RunState read_snapshot_state(const std::filesystem::path& path) {
