@@ -65,6 +65,8 @@ class FineTune {
         tokenizer_(load_tokenizer(folder_, options.lower_case)) {
     state_.recipe = chosen_recipe(options, saved_, folder_.config());
     state_.threads = options.threads;
+    state_.weights_type =
+        options.weights_type.value_or(saved_ ? saved_->weights_type : DataType::f32);
     check_length(folder_.config(), recipe());
   }
 
@@ -116,7 +118,7 @@ class FineTune {
     contents_.config = config;
     contents_.vocabulary = folder_.vocabulary_path();
     contents_.lower_case = tokenizer_.lower_case;
-    contents_.type = options_.weights_type;
+    contents_.type = state_.weights_type;
     contents_.parameters = engine_->parameters();
     contents_.store_parameters = [this](const ParameterWriter& write) {
       engine_->store_parameters(write);

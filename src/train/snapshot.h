@@ -5,6 +5,7 @@
 #include <string>
 
 #include "checkpoint/model_folder.h"
+#include "checkpoint/tensor.h"
 #include "engine/engine.h"
 #include "train/recipe.h"
 
@@ -17,8 +18,9 @@ struct RunState {
   std::string data_fingerprint;   ///< of all windows trained on
   unsigned threads = 1;
   uint64_t steps = 0;
-  double seconds = 0;    ///< of training, over all parts of the run
-  double mean_loss = 0;  ///< of the last steps
+  double seconds = 0;                     ///< of training, over all parts of the run
+  double mean_loss = 0;                   ///< of the last steps
+  DataType weights_type = DataType::f32;  ///< of the file written at the end
 };
 
 /// Writes a model folder (f32) with optimizer.safetensors (the moments: "first.NAME",

@@ -130,6 +130,38 @@ TEST_F(TrainCommand, StoppedAndResumedItWritesTheSameWeights) {
   EXPECT_FALSE(exists("run/snapshot"));
 }
 
+TEST_F(TrainCommand, ResumeKeepsTheTypeOfTheWeights) {
+  EXPECT_EQ(train("--out whole --epochs 2 --threads 1 --weights-type f16").status, 0);
+  const std::string stopped = "--epochs 2 --threads 1 --weights-type f16 --stop-after-steps 2";
+  EXPECT_EQ(train("--out run " + stopped).status, 0);
+  EXPECT_EQ(train("--out run --epochs 2 --threads 1 --resume").status, 0);
+  EXPECT_TRUE(program_.read("run/model.safetensors") == program_.read("whole/model.safetensors"));
+  EXPECT_EQ(train("--out other " + stopped).status, 0);
+  EXPECT_EQ(train("--out other --epochs 2 --threads 1 --resume --weights-type f32").status, 0);
+  EXPECT_GT(program_.read("other/model.safetensors").size(),
+            program_.read("whole/model.safetensors").size());
+}
+
+TEST_F(TrainCommand, ASnapshotThatIsNoneIsABadInput) {
+  EXPECT_EQ(train("--out run --epochs 2 --stop-after-steps 2").status, 0);
+  const std::string state = program_.read("run/snapshot/training.json");
+  const auto refused = [&](const std::string& text) {
+    program_.write("run/snapshot/training.json", text);
+    const Outcome outcome = train("--out run --epochs 2 --resume");
+    EXPECT_EQ(outcome.status, 3) << outcome.err;
+    EXPECT_THAT(outcome.err,
+                AllOf(HasSubstr("run/snapshot/training.json: "), Not(HasSubstr("json.exception"))));
+    return outcome.err;
+  };
+  EXPECT_THAT(refused(state.substr(0, state.size() / 2)), HasSubstr("it is not a JSON object"));
+  Json changed = Json::parse(state);
+  changed.erase("steps");
+  EXPECT_THAT(refused(changed.dump()), HasSubstr("its \"steps\" is missing"));
+  changed = Json::parse(state);
+  changed["weights_type"] = "F8";
+  EXPECT_THAT(refused(changed.dump()), HasSubstr("F32, F16 or BF16"));
+}
+
 TEST_F(TrainCommand, ASignalEndsItWithASnapshot) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     const std::string out = "run" + std::to_string(number);
