@@ -5,7 +5,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <iostream>
-#include <iterator>
+#include <memory>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,7 +18,27 @@
 namespace bertrand {
 namespace {
 
+constexpr const char* kStandardInput = "standard input";
+
 std::string system_says() { return std::strerror(errno); }
+
+[[noreturn]] void fail_to_open(const std::filesystem::path& path) {
+  throw Error(ErrorCode::io, path.string() + ": cannot be opened (" + system_says() +
+                                 "); give a file that is there and may be read.");
+}
+
+/// All that is left in a file, to its end. `where` names it in an error.
+std::string read_all(std::FILE* file, const std::string& where) {
+  std::string text;
+  char buffer[1 << 16];
+  for (size_t got = 0; (got = std::fread(buffer, 1, sizeof buffer, file)) > 0;) {
+    text.append(buffer, got);
+  }
+  if (std::ferror(file) != 0) {
+    throw Error(ErrorCode::io, where + ": cannot be read (" + system_says() + ").");
+  }
+  return text;
+}
 
 void flush_folder(const std::filesystem::path& folder) {
   const int handle =
@@ -74,7 +94,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   // Not blocking: opening a pipe would otherwise wait for a writer, only to refuse it below.
   const int handle = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (handle < 0) {
-    throw Error(ErrorCode::io, path.string() + ": cannot be opened (" + system_says() + ").");
+    fail_to_open(path);
   }
   struct stat status {};
   if (::fstat(handle, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -119,24 +139,25 @@ void MappedFile::release() const {
 
 std::string read_file(const std::filesystem::path& path) {
   if (path == "-") {
-    return {std::istreambuf_iterator<char>(std::cin), {}};
+    return read_all(stdin, kStandardInput);
   }
-  std::FILE* file = std::fopen(path.c_str(), "rbe");
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
+                                                             &std::fclose);
   if (file == nullptr) {
-    throw Error(ErrorCode::io, path.string() + ": cannot be opened (" + system_says() + ").");
+    fail_to_open(path);
   }
-  std::string text;
-  char buffer[1 << 16];
-  for (size_t got = 0; (got = std::fread(buffer, 1, sizeof buffer, file)) > 0;) {
-    text.append(buffer, got);
+  return read_all(file.get(), path.string());
+}
+
+bool read_line(std::string& line) {
+  if (std::getline(std::cin, line)) {
+    return true;
   }
-  const bool broken = std::ferror(file) != 0;
-  const std::string reason = system_says();
-  std::fclose(file);
-  if (broken) {
-    throw Error(ErrorCode::io, path.string() + ": cannot be read (" + reason + ").");
+  if (std::ferror(stdin) != 0) {
+    throw Error(ErrorCode::io,
+                std::string(kStandardInput) + ": cannot be read (" + system_says() + ").");
   }
-  return text;
+  return false;
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {

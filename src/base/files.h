@@ -36,6 +36,9 @@ class MappedFile {
 /// The whole file as a string; "-" reads standard input. Throws Error (io) naming the file.
 std::string read_file(const std::filesystem::path& path);
 
+/// The next line of standard input, without its end; false where there is none. Throws Error (io).
+bool read_line(std::string& line);
+
 /// A file that appears under its name complete or not at all: written beside it, flushed to the
 /// disk, renamed. If commit() is not called the partial file is removed. A link is followed; what
 /// is neither file nor folder (a pipe, /dev/null) is written to as it is. Throws Error (io) naming

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -16,6 +17,8 @@
 #include "commands.h"
 #include "common.h"
 #include "progress.h"
+#include "squad/dataset.h"
+#include "squad/question_list.h"
 
 namespace bertrand::cli {
 namespace {
@@ -141,6 +144,17 @@ std::vector<Question> collect(const CLI::App& command, const Flags& flags) {
   return questions;
 }
 
+/// Where there is nothing to read, "no answer" is no finding.
+void warn_of_empty_contexts(const std::vector<Question>& questions) {
+  std::vector<std::string> asked;
+  for (const Question& question : questions) {
+    if (split_words(question.context).empty()) asked.push_back('"' + question.question + '"');
+  }
+  if (!asked.empty()) {
+    spdlog::warn("The context of {} is empty; the answer is \"\".", question_list(asked));
+  }
+}
+
 Json to_json(const FoundAnswer& answer) {
   return {{"answer", answer.text},
           {"score", answer.score},
@@ -191,6 +205,7 @@ ReaderOptions reader_options(const CLI::App& command, const Flags& flags) {
 void ask(const CLI::App& command, const Flags& flags) {
   const fs::path model = find_model(flags.model.path);
   const std::vector<Question> questions = collect(command, flags);
+  warn_of_empty_contexts(questions);
   Reader reader(model, reader_options(command, flags));
   const bool json = flags.json || flags.format == "json";
   CountProgress progress("questions");

@@ -65,6 +65,23 @@ TEST(Results, AFullDiskIsAnErrorOfEveryCommand) {
   }
 }
 
+/// Nor may a text that cannot be read look like an empty one.
+TEST(Results, StandardInputThatCannotBeReadIsAnErrorOfEveryCommand) {
+  const bertrand::test::Program program;
+  bertrand::test::write_small_reader(program.path("model"));
+  for (const std::string command :
+       {"ask --model model -q who", "ask --model model --questions - -c mice",
+        "tokenize --vocab model/vocab.txt --cased",
+        "windows --vocab model/vocab.txt --uncased --data -"}) {
+    for (const std::string from : {" </tmp", " <&-"}) {
+      const Outcome outcome = program.run(command + from);
+      EXPECT_EQ(outcome.status, 1) << command << from;
+      EXPECT_EQ(outcome.out, "") << command << from;
+      EXPECT_THAT(outcome.err, HasSubstr("standard input: cannot be read (")) << command << from;
+    }
+  }
+}
+
 TEST(Results, AReaderThatGoesAwayEndsQuietly) {
   const bertrand::test::Program program;
   bertrand::test::write_small_reader(program.path("model"));
