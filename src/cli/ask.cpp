@@ -106,6 +106,15 @@ void for_each_line(std::string_view text, const Use& use) {
   }
 }
 
+/// Whether a questions file is one JSON list, and not a question a line.
+bool is_json_list(std::string_view text) {
+  constexpr std::string_view kSpaces = " \t\r\n";
+  const size_t begin = text.find_first_not_of(kSpaces);
+  if (begin == std::string_view::npos || text[begin] != '[') return false;
+  const size_t next = text.find_first_not_of(kSpaces, begin + 1);
+  return next != std::string_view::npos && (text[next] == '{' || text[next] == '"');
+}
+
 /// Whether each line of a questions file brings its own context.
 bool is_json_line(std::string_view line) { return line.front() == '{'; }
 
@@ -123,7 +132,14 @@ std::vector<Question> collect(const CLI::App& command, const Flags& flags) {
     questions.push_back({question, get_context()});
   }
   if (!flags.questions_file.empty()) {
-    for_each_line(read_file(flags.questions_file), [&](const std::string& line, size_t number) {
+    const std::string text = read_file(flags.questions_file);
+    if (is_json_list(text)) {
+      throw Error(ErrorCode::bad_input,
+                  flags.questions_file.string() +
+                      ": is a JSON list; write a question a line, or an object a line: "
+                      R"({"question": "...", "context": "..."}.)");
+    }
+    for_each_line(text, [&](const std::string& line, size_t number) {
       const std::string where = fmt::format("{}, line {}", flags.questions_file.string(), number);
       if (!is_json_line(line)) {
         questions.push_back({line, get_context()});

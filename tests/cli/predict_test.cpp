@@ -156,6 +156,23 @@ TEST_F(PredictCommand, EvaluatesV2WithThresholds) {
   EXPECT_DOUBLE_EQ(Json::parse(higher.out).at("exact_match"), 50);
 }
 
+TEST_F(PredictCommand, EvaluateRefusesFlagsThatWouldDoNothing) {
+  program_.write("p.json", R"({"a": "owls", "b": "mice", "c": "fox"})");
+  program_.write("odds.json", R"({"a": 2.5, "b": -3.0, "c": 0.0})");
+  const std::string predictions = "--data data.json --predictions p.json ";
+  EXPECT_EQ(evaluate(predictions).status, 0);
+  for (const char* flag : {"--n-best 3", "--threads 1", "--uncased", "--doc-stride 9",
+                           "--always-answer", "--batch-tokens 9", "--na-prob-thresh 1"}) {
+    const Outcome outcome = evaluate(predictions + flag);
+    EXPECT_EQ(outcome.status, 2) << flag;
+    EXPECT_THAT(outcome.err, HasSubstr(std::string(flag).substr(0, 4))) << flag;
+  }
+  const Outcome outcome = evaluate(predictions + "--na-prob-file odds.json");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--na-prob-file: is for SQuAD v2.0, and every question of "
+                                     "data.json has an answer"));
+}
+
 TEST_F(PredictCommand, EvaluateRefusesWhatItCannotUse) {
   program_.write("p.json", "[]");
   EXPECT_EQ(evaluate("--data data.json --predictions p.json").status, 3);

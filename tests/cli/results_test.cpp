@@ -1,4 +1,5 @@
 // What is common to all commands: their help, and results that cannot be written.
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -16,7 +17,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr const char* kCommands[] = {"",        "tokenize", "windows", "train",
-                                     "predict", "evaluate", "ask"};
+                                     "predict", "evaluate", "ask",     "bench",
+                                     "convert", "quantize", "inspect"};
 
 TEST(Help, FitsATerminalAndShowsKindsOfValuesOnly) {
   const bertrand::test::Program program;
@@ -33,6 +35,22 @@ TEST(Help, FitsATerminalAndShowsKindsOfValuesOnly) {
                               "in [0", "Excludes", "Needs"}) {
       EXPECT_THAT(outcome.out, Not(HasSubstr(noise))) << command;
     }
+  }
+}
+
+TEST(Help, QuietIsAFlagOfEveryCommand) {
+  const bertrand::test::Program program;
+  bertrand::test::write_small_reader(program.path("model"));
+  std::filesystem::remove(program.path("model/tokenizer_config.json"));
+  for (const char* command : kCommands) {
+    EXPECT_THAT(program.run(std::string(command) + " --help").out, HasSubstr("--quiet")) << command;
+  }
+  const std::string tokenize = "tokenize --vocab model/vocab.txt fox";
+  EXPECT_THAT(program.run(tokenize).err, HasSubstr("taken as uncased"));
+  for (const std::string& quiet : {"--quiet " + tokenize, tokenize + " --quiet"}) {
+    const Outcome outcome = program.run(quiet);
+    EXPECT_EQ(outcome.status, 0) << quiet;
+    EXPECT_EQ(outcome.err, "") << quiet;
   }
 }
 
