@@ -5,7 +5,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <iostream>
-#include <iterator>
+#include <memory>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,7 +18,27 @@
 namespace bertrand {
 namespace {
 
+constexpr const char* kStandardInput = "standard input";
+
 std::string system_says() { return std::strerror(errno); }
+
+[[noreturn]] void fail_to_open(const std::filesystem::path& path) {
+  throw Error(ErrorCode::io, path.string() + ": cannot be opened (" + system_says() +
+                                 "); give a file that is there and may be read.");
+}
+
+/// All that is left in a file, to its end. `where` names it in an error.
+std::string read_all(std::FILE* file, const std::string& where) {
+  std::string text;
+  char buffer[1 << 16];
+  for (size_t got = 0; (got = std::fread(buffer, 1, sizeof buffer, file)) > 0;) {
+    text.append(buffer, got);
+  }
+  if (std::ferror(file) != 0) {
+    throw Error(ErrorCode::io, where + ": cannot be read (" + system_says() + ").");
+  }
+  return text;
+}
 
 void flush_folder(const std::filesystem::path& folder) {
   const int handle =
@@ -74,7 +94,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   // Not blocking: opening a pipe would otherwise wait for a writer, only to refuse it below.
   const int handle = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (handle < 0) {
-    throw Error(ErrorCode::io, path.string() + ": cannot be opened (" + system_says() + ").");
+    fail_to_open(path);
   }
   struct stat status {};
   if (::fstat(handle, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -119,24 +139,25 @@ void MappedFile::release() const {
 
 std::string read_file(const std::filesystem::path& path) {
   if (path == "-") {
-    return {std::istreambuf_iterator<char>(std::cin), {}};
+    return read_all(stdin, kStandardInput);
   }
-  std::FILE* file = std::fopen(path.c_str(), "rbe");
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
+                                                             &std::fclose);
   if (file == nullptr) {
-    throw Error(ErrorCode::io, path.string() + ": cannot be opened (" + system_says() + ").");
+    fail_to_open(path);
   }
-  std::string text;
-  char buffer[1 << 16];
-  for (size_t got = 0; (got = std::fread(buffer, 1, sizeof buffer, file)) > 0;) {
-    text.append(buffer, got);
+  return read_all(file.get(), path.string());
+}
+
+bool read_line(std::string& line) {
+  if (std::getline(std::cin, line)) {
+    return true;
   }
-  const bool broken = std::ferror(file) != 0;
-  const std::string reason = system_says();
-  std::fclose(file);
-  if (broken) {
-    throw Error(ErrorCode::io, path.string() + ": cannot be read (" + reason + ").");
+  if (std::ferror(stdin) != 0) {
+    throw Error(ErrorCode::io,
+                std::string(kStandardInput) + ": cannot be read (" + system_says() + ").");
   }
-  return text;
+  return false;
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
@@ -176,11 +197,16 @@ void AtomicFile::write(std::string_view text) {
   write(std::as_bytes(std::span(text.data(), text.size())));
 }
 
-void AtomicFile::commit() {
+void AtomicFile::flush() {
   const bool is_file = partial_ != place_;
   if (std::fflush(file_) != 0 || (is_file && ::fsync(::fileno(file_)) != 0)) {
     fail("cannot be written");
   }
+}
+
+void AtomicFile::commit() {
+  flush();
+  const bool is_file = partial_ != place_;
   if (is_file && ::rename(partial_.c_str(), place_.c_str()) != 0) {
     fail("cannot be put in place");
   }
@@ -198,6 +224,30 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+NewFolder::NewFolder(const std::filesystem::path& path) {
+  std::error_code failed;
+  for (std::filesystem::path folder = std::filesystem::weakly_canonical(path, failed);
+       folder.has_relative_path() && !std::filesystem::exists(folder, failed);
+       folder = folder.parent_path()) {
+    made_.push_back(folder);
+  }
+  std::filesystem::create_directories(path, failed);
+  if (failed) {
+    remove_made();
+    throw Error(ErrorCode::io,
+                fmt::format("{}: cannot be created ({}).", path.string(), failed.message()));
+  }
+}
+
+NewFolder::~NewFolder() { remove_made(); }
+
+void NewFolder::remove_made() const {
+  for (const std::filesystem::path& folder : made_) {
+    std::error_code ignored;
+    std::filesystem::remove(folder, ignored);  // only where it is empty
+  }
 }
 
 void write_folder(const std::filesystem::path& path,

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bertrand {
 
@@ -35,6 +36,9 @@ class MappedFile {
 /// The whole file as a string; "-" reads standard input. Throws Error (io) naming the file.
 std::string read_file(const std::filesystem::path& path);
 
+/// The next line of standard input, without its end; false where there is none. Throws Error (io).
+bool read_line(std::string& line);
+
 /// A file that appears under its name complete or not at all: written beside it, flushed to the
 /// disk, renamed. If commit() is not called the partial file is removed. A link is followed; what
 /// is neither file nor folder (a pipe, /dev/null) is written to as it is. Throws Error (io) naming
@@ -48,6 +52,10 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+
+  /// Brings what was written to the disk; commit() does so, too, and then renames. Of files that
+  /// are to appear together each is flushed before the first is committed.
+  void flush();
   void commit();
 
  private:
@@ -61,6 +69,23 @@ class AtomicFile {
 
 /// AtomicFile in one call.
 void write_file(const std::filesystem::path& path, std::string_view text);
+
+/// Makes a folder and those it lies in, as far as they are not there. Those made are removed at the
+/// end, as far as they are empty, unless keep() is called. Throws Error (io).
+class NewFolder {
+ public:
+  explicit NewFolder(const std::filesystem::path& path);
+  ~NewFolder();
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+
+  void keep() { made_.clear(); }
+
+ private:
+  void remove_made() const;
+
+  std::vector<std::filesystem::path> made_;  // the innermost first
+};
 
 /// A folder that appears under its name complete or not at all: `fill` writes into a folder beside
 /// it, which is then renamed; an existing folder of that name is replaced (in one step where the

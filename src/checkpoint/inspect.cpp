@@ -101,10 +101,12 @@ Inspection inspect(const fs::path& path, bool check) {
       result.problems.emplace_back(error.what());
     }
   } else if (is_folder) {
-    result.problems.push_back(path.string() + ": holds neither config.json nor bert_config.json.");
+    result.problems.push_back(path.string() +
+                              ": holds neither config.json nor bert_config.json; "
+                              "copy the one of these weights there.");
   }
   if (is_folder && !fs::exists(path / "vocab.txt", ignored)) {
-    result.problems.push_back(path.string() + ": holds no vocab.txt.");
+    result.problems.push_back(path.string() + ": holds no vocab.txt; copy the model's there.");
   }
   if (is_folder) {
     read_training(path / "training.json", result);

@@ -26,7 +26,8 @@ std::filesystem::path config_path(const std::filesystem::path& folder) {
   }
   throw Error(ErrorCode::bad_input, folder.string() +
                                         ": holds neither config.json nor bert_config.json, so it "
-                                        "is not the folder of a BERT model.");
+                                        "is not the folder of a BERT model; give one that "
+                                        "is, or copy its config.json there.");
 }
 
 std::filesystem::path weights_path(const std::filesystem::path& folder) {
@@ -117,6 +118,7 @@ ModelFolder ModelFolder::open(const std::filesystem::path& path) {
     for (const std::string& fault : found.faults) {
       text += "\n  " + fault;
     }
+    text += "\nGive weights and a config that belong together.";
     throw Error(ErrorCode::bad_input, text);
   }
   for (std::vector<Weight>* weights_of : {&found.parameters, &found.pooler}) {

@@ -17,6 +17,8 @@
 #include "commands.h"
 #include "common.h"
 #include "progress.h"
+#include "squad/dataset.h"
+#include "squad/question_list.h"
 
 namespace bertrand::cli {
 namespace {
@@ -104,6 +106,15 @@ void for_each_line(std::string_view text, const Use& use) {
   }
 }
 
+/// Whether a questions file is one JSON list, and not a question a line.
+bool is_json_list(std::string_view text) {
+  constexpr std::string_view kSpaces = " \t\r\n";
+  const size_t begin = text.find_first_not_of(kSpaces);
+  if (begin == std::string_view::npos || text[begin] != '[') return false;
+  const size_t next = text.find_first_not_of(kSpaces, begin + 1);
+  return next != std::string_view::npos && (text[next] == '{' || text[next] == '"');
+}
+
 /// Whether each line of a questions file brings its own context.
 bool is_json_line(std::string_view line) { return line.front() == '{'; }
 
@@ -121,7 +132,14 @@ std::vector<Question> collect(const CLI::App& command, const Flags& flags) {
     questions.push_back({question, get_context()});
   }
   if (!flags.questions_file.empty()) {
-    for_each_line(read_file(flags.questions_file), [&](const std::string& line, size_t number) {
+    const std::string text = read_file(flags.questions_file);
+    if (is_json_list(text)) {
+      throw Error(ErrorCode::bad_input,
+                  flags.questions_file.string() +
+                      ": is a JSON list; write a question a line, or an object a line: "
+                      R"({"question": "...", "context": "..."}.)");
+    }
+    for_each_line(text, [&](const std::string& line, size_t number) {
       const std::string where = fmt::format("{}, line {}", flags.questions_file.string(), number);
       if (!is_json_line(line)) {
         questions.push_back({line, get_context()});
@@ -140,6 +158,17 @@ std::vector<Question> collect(const CLI::App& command, const Flags& flags) {
                                       : flags.questions_file.string() + ": holds no question.");
   }
   return questions;
+}
+
+/// Where there is nothing to read, "no answer" is no finding.
+void warn_of_empty_contexts(const std::vector<Question>& questions) {
+  std::vector<std::string> asked;
+  for (const Question& question : questions) {
+    if (split_words(question.context).empty()) asked.push_back('"' + question.question + '"');
+  }
+  if (!asked.empty()) {
+    spdlog::warn("The context of {} is empty; the answer is \"\".", question_list(asked));
+  }
 }
 
 Json to_json(const FoundAnswer& answer) {
@@ -192,6 +221,7 @@ ReaderOptions reader_options(const CLI::App& command, const Flags& flags) {
 void ask(const CLI::App& command, const Flags& flags) {
   const fs::path model = find_model(flags.model.path);
   const std::vector<Question> questions = collect(command, flags);
+  warn_of_empty_contexts(questions);
   Reader reader(model, reader_options(command, flags));
   if (flags.model.precision == Precision::automatic) {
     spdlog::info("Precision auto: {}.", reader.precision());

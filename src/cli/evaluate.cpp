@@ -1,13 +1,16 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include "answering.h"
+#include "base/error.h"
 #include "commands.h"
 #include "predict/predictor.h"
 #include "squad/metrics.h"
@@ -51,6 +54,10 @@ Json to_json(const Metrics& metrics) {
 
 Metrics evaluate_file(const Flags& flags, const Dataset& dataset) {
   std::unordered_map<std::string, double> scores;
+  if (!flags.no_answer_scores.empty() && !dataset.has_impossible) {
+    throw Error(ErrorCode::usage, "--na-prob-file: is for SQuAD v2.0, and every question of " +
+                                      dataset.where + " has an answer; leave it out.");
+  }
   if (!flags.no_answer_scores.empty()) scores = read_no_answer_scores(flags.no_answer_scores);
   Metrics metrics =
       evaluate(dataset, read_predictions(flags.predictions), scores, flags.no_answer_threshold);
@@ -96,19 +103,24 @@ void add_evaluate(CLI::App& app) {
           ->add_option("--predictions", flags->predictions,
                        "predictions.json of any program, instead of a model's answers")
           ->type_name("FILE");
-  command
-      ->add_option("--na-prob-file", flags->no_answer_scores,
-                   "null_odds.json beside it, to find the best thresholds of SQuAD v2.0")
-      ->needs(predictions)
-      ->type_name("FILE");
+  auto* scores =
+      command
+          ->add_option("--na-prob-file", flags->no_answer_scores,
+                       "null_odds.json beside it, to find the best thresholds of SQuAD v2.0")
+          ->needs(predictions)
+          ->type_name("FILE");
   command
       ->add_option("--na-prob-thresh", flags->no_answer_threshold,
                    "A question whose score in --na-prob-file is above this counts as answered \"\"")
-      ->needs(predictions)
+      ->needs(scores)
       ->type_name("NUMBER")
       ->capture_default_str();
+  const size_t own = command->get_options().size();
   add_answering_flags(*command, flags->answering);
-  command->get_option("--model")->excludes(predictions);
+  const std::vector<CLI::Option*> options = command->get_options();
+  for (CLI::Option* option : std::span(options).subspan(own)) {
+    option->excludes(predictions);  // how a model answers says nothing of answers in a file
+  }
   command->callback([command, flags] { evaluate_command(*command, *flags); });
 }
 

@@ -37,7 +37,10 @@ int run(int argc, char** argv) {
   app.formatter(std::make_shared<cli::HelpFormatter>());
   app.require_subcommand(1);
   bool quiet = false;
-  app.add_flag("--quiet", quiet, "Only warnings and errors on standard error");
+  const auto add_quiet = [&quiet](CLI::App& where) {
+    where.add_flag("--quiet", quiet, "Only warnings and errors on standard error");
+  };
+  add_quiet(app);
   app.parse_complete_callback([&] { set_up_logging(quiet); });
   cli::add_tokenize(app);
   cli::add_windows(app);
@@ -49,6 +52,7 @@ int run(int argc, char** argv) {
   cli::add_convert(app);
   cli::add_quantize(app);
   cli::add_inspect(app);
+  for (CLI::App* command : app.get_subcommands({})) add_quiet(*command);
   return parse(app, argc, argv);
 }
 

@@ -41,14 +41,10 @@ void check_out(const fs::path& out) {
   }
 }
 
-/// All files or none appear.
+/// All files or none appear, and `out` only with them.
 void write_files(const fs::path& out, const Dataset& dataset,
                  const std::vector<Prediction>& predictions, bool with_no_answer_scores) {
-  std::error_code failed;
-  fs::create_directories(out, failed);
-  if (failed) {
-    throw Error(ErrorCode::io, out.string() + ": cannot be created (" + failed.message() + ").");
-  }
+  NewFolder folder(out);
   AtomicFile best(out / "predictions.json");
   write_predictions(best, dataset, predictions);
   AtomicFile n_best(out / "nbest_predictions.json");
@@ -58,9 +54,13 @@ void write_files(const fs::path& out, const Dataset& dataset,
     scores.emplace(out / "null_odds.json");
     write_no_answer_scores(*scores, dataset, predictions);
   }
+  best.flush();
+  n_best.flush();
+  if (scores) scores->flush();
   n_best.commit();
   if (scores) scores->commit();
   best.commit();
+  folder.keep();
 }
 
 void predict_file(const CLI::App& command, const Flags& flags) {

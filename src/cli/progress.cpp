@@ -1,5 +1,7 @@
 #include "progress.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <unistd.h>
 #include <utility>
@@ -14,13 +16,19 @@ namespace {
 
 constexpr std::chrono::milliseconds kBetweenDrawings{200};
 constexpr std::chrono::seconds kBetweenLines{30};
-constexpr const char* kClearLine = "\r\033[K";
 
 /// 10833 as 10,833.
 std::string grouped(size_t number) {
   std::string digits = std::to_string(number);
   for (size_t place = digits.size(); place > 3; place -= 3) digits.insert(place - 3, 1, ',');
   return digits;
+}
+
+/// `text`, or less of it where the terminal is narrow.
+std::string fitting(const std::string& text, size_t done, size_t all, size_t columns) {
+  return longest_that_fits(std::array{text, fmt::format("{} of {}", grouped(done), grouped(all)),
+                                      fmt::format("{}%", 100 * done / std::max<size_t>(all, 1))},
+                           columns);
 }
 
 }  // namespace
@@ -56,7 +64,8 @@ void CountProgress::show(size_t done, size_t all) {
       count_text(what_, done, all, std::chrono::duration<double>(now - begun_).count());
   if (terminal_) {
     drawn_ = true;
-    std::fprintf(stderr, "%s%s", kClearLine, text.c_str());
+    std::fprintf(stderr, "%s%s", kClearLine,
+                 fitting(text, done, all, terminal_columns(stderr) - 1).c_str());
     std::fflush(stderr);
   } else {
     spdlog::info("{}", text);

@@ -1,5 +1,4 @@
 #include <filesystem>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -120,7 +119,7 @@ void run(const Flags& flags) {
     }
   } else {
     std::string line;
-    while (std::getline(std::cin, line)) print(line);
+    while (read_line(line)) print(line);
   }
 }
 

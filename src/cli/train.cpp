@@ -23,7 +23,7 @@ namespace {
 struct Flags {
   FineTuneOptions options;
   unsigned threads = 0;
-  std::string weights_type = "f32";
+  std::string weights_type;
 };
 
 volatile std::sig_atomic_t caught_signal = 0;
@@ -107,9 +107,11 @@ void add_run_flags(CLI::App& command, RunOptions& run) {
 void train(Flags& flags) {
   FineTuneOptions& options = flags.options;
   options.threads = chosen_threads(flags.threads);
-  options.weights_type = flags.weights_type == "f16"    ? DataType::f16
-                         : flags.weights_type == "bf16" ? DataType::bf16
-                                                        : DataType::f32;
+  if (!flags.weights_type.empty()) {
+    options.weights_type = flags.weights_type == "f16"    ? DataType::f16
+                           : flags.weights_type == "bf16" ? DataType::bf16
+                                                          : DataType::f32;
+  }
   options.program_version = BERTRAND_VERSION;
   options.library_versions = cpu::library_versions();
   options.make_engine = [](const BertConfig& config, Precision precision, unsigned threads) {
@@ -161,7 +163,9 @@ void add_train(CLI::App& app) {
   auto* resume = command.add_flag("--resume", options.resume,
                                   "Go on with the run in --out, as its recipe says");
   command.add_flag("--overwrite", options.overwrite, "Replace the run in --out")->excludes(resume);
-  command.add_option("--weights-type", flags->weights_type, "Of the weights written [f32]")
+  command
+      .add_option("--weights-type", flags->weights_type,
+                  "Of the weights written [f32, or that of the run resumed]")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("f32|f16|bf16");
   add_run_flags(command, options.run);

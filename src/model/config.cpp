@@ -53,7 +53,7 @@ class Fields {
     const json* field = find(name);
     if (field == nullptr) {
       if (otherwise == nullptr) {
-        complain(name, "is missing");
+        complain(name, "is missing; take the config that belongs to the weights");
       }
       return *otherwise;
     }

@@ -186,7 +186,7 @@ Dataset parse_padded(const std::string& padded, size_t size, const std::string& 
   }
   if (code != simdjson::SUCCESS) {
     throw Error(ErrorCode::bad_input,
-                where + " is not JSON: " +
+                where + " " +
                     describe_json_fault({padded.data(), size}, simdjson::error_message(code)) +
                     ".");
   }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "squad/json_fault.h"
 
 namespace bertrand {
 namespace {
@@ -68,18 +69,18 @@ std::string n_best_of(const Prediction& prediction) {
 }
 
 Json read_object(const std::filesystem::path& path) {
-  try {
-    Json json = Json::parse(read_file(path));
-    if (json.is_object()) return json;
-  } catch (const Json::parse_error& error) {
+  const std::string text = read_file(path);
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) {
     throw Error(ErrorCode::bad_input,
-                path.string() + ": is not JSON (at byte " + std::to_string(error.byte) + ").");
-  } catch (const Json::out_of_range&) {
-    throw Error(ErrorCode::bad_input,
-                path.string() + ": holds a number too large for any computer; make it anew.");
+                path.string() + ": " + describe_json_fault(text, "the parser refuses it") + ".");
   }
-  throw Error(ErrorCode::bad_input,
-              path.string() + ": is not an object with a question id as each key.");
+  if (!json.is_object()) {
+    throw Error(ErrorCode::bad_input, path.string() +
+                                          ": is not an object with a question id as each key; give "
+                                          "a file that bertrand predict wrote, or one like it.");
+  }
+  return json;
 }
 
 }  // namespace

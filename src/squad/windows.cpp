@@ -221,7 +221,7 @@ void check_options(const WindowOptions& options) {
   if (options.max_seq_length <= kSpecialTokens) {
     throw Error(ErrorCode::usage, "A window of at most " + std::to_string(options.max_seq_length) +
                                       " tokens has no place for a question and a part of its "
-                                      "context; choose a larger max_seq_length.");
+                                      "context; choose a larger --max-seq-length.");
   }
   if (options.doc_stride == 0) {
     throw Error(ErrorCode::usage,
@@ -248,7 +248,7 @@ void check_answers(const Dataset& dataset) {
               dataset.place(example) + " has " + std::to_string(tokens) +
                   " tokens, which leaves no place for the context in a window of " +
                   std::to_string(options.max_seq_length) +
-                  "; choose a larger max_seq_length or a smaller max_query_length.");
+                  "; choose a larger --max-seq-length or a smaller --max-query-length.");
 }
 
 }  // namespace

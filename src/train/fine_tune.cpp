@@ -65,6 +65,8 @@ class FineTune {
         tokenizer_(load_tokenizer(folder_, options.lower_case)) {
     state_.recipe = chosen_recipe(options, saved_, folder_.config());
     state_.threads = options.threads;
+    state_.weights_type =
+        options.weights_type.value_or(saved_ ? saved_->weights_type : DataType::f32);
     check_length(folder_.config(), recipe());
     choose_precision();
   }
@@ -77,7 +79,7 @@ class FineTune {
       return train() == RunEnd::finished ? finish() : stopped();
     } catch (...) {
       // With a snapshot the run can go on: nothing of it may go.
-      if (find_snapshot(snapshot())) {
+      if (has_snapshot(snapshot())) {
         run_folder_->keep();
       }
       throw;
@@ -133,7 +135,7 @@ class FineTune {
     contents_.config = config;
     contents_.vocabulary = folder_.vocabulary_path();
     contents_.lower_case = tokenizer_.lower_case;
-    contents_.type = options_.weights_type;
+    contents_.type = state_.weights_type;
     contents_.parameters = engine_->parameters();
     contents_.store_parameters = [this](const ParameterWriter& write) {
       engine_->store_parameters(write);
@@ -178,7 +180,7 @@ class FineTune {
     if (saved_) {
       run_folder_->keep();
     } else {
-      fs::remove_all(snapshot());  // of a run to be overwritten; its weights stay to the end
+      run_folder_->set_aside(snapshot());  // of a run to be overwritten; its weights stay, too
     }
     const std::string recipe_json = recipe_to_json(recipe());
     write_file(options_.out / "recipe.json", recipe_json);

@@ -31,11 +31,11 @@ struct FineTuneOptions {
   std::string recipe;           ///< name; empty: modern, or that of the run resumed
   std::map<std::string, std::string> recipe_values;  ///< field to text, on top of the named recipe
   unsigned threads = 1;
-  std::optional<bool> lower_case;         ///< empty: what the model says
-  bool resume = false;                    ///< go on with the run in `out`
-  bool overwrite = false;                 ///< replace the run in `out`
-  DataType weights_type = DataType::f32;  ///< of the file written
-  RunOptions run;                         ///< `snapshot` is set to out/snapshot
+  std::optional<bool> lower_case;        ///< empty: what the model says
+  bool resume = false;                   ///< go on with the run in `out`
+  bool overwrite = false;                ///< replace the run in `out`
+  std::optional<DataType> weights_type;  ///< of the file written; empty: f32, or as the run resumed
+  RunOptions run;                        ///< `snapshot` is set to out/snapshot
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name, for run.json
   EngineMaker make_engine;

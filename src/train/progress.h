@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <span>
 #include <string>
 
 namespace bertrand {
@@ -20,7 +21,17 @@ struct ProgressState {
 /// "1:02:03", "2:03".
 std::string time_text(double seconds);
 
-/// A bar that fills `columns` columns (at least 60) of a terminal, without a line's end.
+/// Takes away what stands in a terminal's line.
+constexpr const char* kClearLine = "\r\033[K";
+
+/// How many columns a terminal has; 80 where it does not tell.
+size_t terminal_columns(std::FILE* terminal);
+
+/// The first of `texts`, which get shorter, that has at most `columns` characters; else none.
+std::string longest_that_fits(std::span<const std::string> texts, size_t columns);
+
+/// A bar that fills `columns` columns of a terminal, without a line's end; where they are few, less
+/// is said, and there is no bar.
 std::string progress_bar(const ProgressState& state, size_t columns);
 
 /// The same for a log: one sentence.

@@ -152,7 +152,7 @@ RunEnd run_training(Trainer& trainer, RunState& state, const ModelFolderContents
     return Run(trainer, state, contents, log, progress, options).go();
   } catch (const Error& error) {
     progress.clear();
-    if (!find_snapshot(options.snapshot)) {
+    if (!has_snapshot(options.snapshot)) {
       throw;
     }
     throw Error(error.code(),

@@ -1,12 +1,12 @@
 #include "train/run_folder.h"
 
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "train/snapshot.h"
 
 namespace bertrand {
@@ -35,18 +35,7 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(fs::path path) : path_(std::move(path)) {
-  std::error_code failed;
-  const fs::path whole = fs::weakly_canonical(path_, failed);
-  for (fs::path folder = whole; folder.has_relative_path() && !fs::exists(folder);
-       folder = folder.parent_path()) {
-    made_.push_back(folder);
-  }
-  fs::create_directories(path_, failed);
-  if (failed) {
-    throw Error(ErrorCode::io,
-                fmt::format("{}: cannot be created ({}).", path_.string(), failed.message()));
-  }
+RunFolder::RunFolder(fs::path path) : path_(std::move(path)), folder_(path_) {
   for (const char* name : kFiles) {
     const bool there = fs::exists(path_ / name);
     before_[name] = there ? std::optional(read_file(path_ / name)) : std::nullopt;
@@ -58,6 +47,9 @@ RunFolder::~RunFolder() {
     return;
   }
   std::error_code ignored;
+  if (!aside_.empty()) {
+    fs::rename(aside_, snapshot_, ignored);
+  }
   for (const auto& [name, text] : before_) {
     if (!text) {
       fs::remove(path_ / name, ignored);
@@ -71,9 +63,29 @@ RunFolder::~RunFolder() {
       // The error that brought us here is the one to tell of.
     }
   }
-  for (const fs::path& folder : made_) {
-    fs::remove(folder, ignored);  // only where it is empty
+}
+
+void RunFolder::set_aside(const fs::path& snapshot) {
+  find_snapshot(snapshot);  // what a kill left of earlier ones
+  if (!fs::exists(snapshot)) {
+    return;
   }
+  const fs::path aside = fmt::format("{}.old-{}", snapshot.string(), ::getpid());
+  std::error_code failed;
+  fs::rename(snapshot, aside, failed);
+  if (failed) {
+    throw Error(ErrorCode::io,
+                fmt::format("{}: cannot be renamed ({}).", snapshot.string(), failed.message()));
+  }
+  snapshot_ = snapshot;
+  aside_ = aside;
+}
+
+void RunFolder::keep() {
+  keep_ = true;
+  std::error_code ignored;
+  fs::remove_all(aside_, ignored);
+  folder_.keep();
 }
 
 void check_run_folder(const RunFolderUse& use) {

@@ -4,13 +4,14 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <vector>
+
+#include "base/files.h"
 
 namespace bertrand {
 
 /// The folder a run writes to, while it has nothing in it worth keeping. Unless keep() is called it
-/// is at the end as it was before: what the run made is gone, folders too, and the small files it
-/// replaced have their text again.
+/// is at the end as it was before: what the run made is gone, folders too, the small files it
+/// replaced have their text again, and a snapshot set aside is in its place.
 class RunFolder {
  public:
   /// Makes the folder. Throws Error (io).
@@ -19,11 +20,16 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
-  void keep() { keep_ = true; }
+  /// Takes an earlier run's snapshot out of the way, so that find_snapshot() brings it back after a
+  /// kill; the first snapshot written removes it, and keep() does.
+  void set_aside(const std::filesystem::path& snapshot);
+
+  void keep();
 
  private:
   std::filesystem::path path_;
-  std::vector<std::filesystem::path> made_;                   ///< folders, the innermost first
+  NewFolder folder_;
+  std::filesystem::path snapshot_, aside_;  ///< where it was and is; empty where there was none
   std::map<std::string, std::optional<std::string>> before_;  ///< file to text; none: no file
   bool keep_ = false;
 };

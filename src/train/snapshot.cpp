@@ -1,5 +1,6 @@
 #include "train/snapshot.h"
 
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -42,10 +43,36 @@ std::string state_to_json(const RunState& state) {
       {"seconds", state.seconds},
       {"mean_loss", state.mean_loss},
       {"threads", state.threads},
+      {"weights_type", name_of(state.weights_type)},
       {"model_fingerprint", state.model_fingerprint},
       {"data_fingerprint", state.data_fingerprint},
       {"recipe", nlohmann::ordered_json::parse(recipe_to_json(state.recipe))}};
   return json.dump(2) + "\n";
+}
+
+[[noreturn]] void fail(const std::filesystem::path& file, const std::string& what) {
+  throw Error(ErrorCode::bad_input,
+              fmt::format("{}: is not the state of a training run ({}); begin the run anew with "
+                          "--overwrite.",
+                          file.string(), what));
+}
+
+template <typename T>
+T value_of(const nlohmann::json& json, const char* name, const std::filesystem::path& file) {
+  try {
+    return json.at(name).get<T>();
+  } catch (const nlohmann::json::exception&) {
+    fail(file, fmt::format("its \"{}\" is missing or not of the right kind", name));
+  }
+}
+
+DataType parse_weights_type(const std::string& name, const std::filesystem::path& file) {
+  for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16}) {
+    if (name == name_of(type)) {
+      return type;
+    }
+  }
+  fail(file, "its \"weights_type\" is not F32, F16 or BF16");
 }
 
 /// Siblings of `path` whose names are its own and then `ending`.
@@ -74,6 +101,14 @@ void write_snapshot(const std::filesystem::path& path, const Engine& engine,
     write_moments(partial / kMomentsFile, engine);
     write_file(partial / kStateFile, state_to_json(state));
   });
+  for (const auto& old : beside(path, ".old-")) {  // of an earlier run, set aside
+    std::error_code ignored;
+    std::filesystem::remove_all(old, ignored);
+  }
+}
+
+bool has_snapshot(const std::filesystem::path& path) {
+  return std::filesystem::exists(path / kStateFile);
 }
 
 bool find_snapshot(const std::filesystem::path& path) {
@@ -87,31 +122,34 @@ bool find_snapshot(const std::filesystem::path& path) {
   for (const auto& partial : beside(path, ".partial-")) {
     std::filesystem::remove_all(partial);
   }
-  return std::filesystem::exists(path / kStateFile);
+  return has_snapshot(path);
 }
 
 RunState read_snapshot_state(const std::filesystem::path& path) {
   const std::filesystem::path file = path / kStateFile;
   const auto json = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
-  try {
-    if (json.at("format").get<int>() != kFormat) {
-      throw Error(ErrorCode::bad_input,
-                  fmt::format("{}: is of format {}; this program reads format {}.", file.string(),
-                              json["format"].get<int>(), kFormat));
-    }
-    RunState state;
-    json.at("steps").get_to(state.steps);
-    json.at("seconds").get_to(state.seconds);
-    json.at("mean_loss").get_to(state.mean_loss);
-    json.at("threads").get_to(state.threads);
-    json.at("model_fingerprint").get_to(state.model_fingerprint);
-    json.at("data_fingerprint").get_to(state.data_fingerprint);
-    state.recipe = recipe_from_json(json.at("recipe").dump(), file.string());
-    return state;
-  } catch (const nlohmann::json::exception& problem) {
-    throw Error(ErrorCode::bad_input, fmt::format("{}: is not the state of a training run ({}).",
-                                                  file.string(), problem.what()));
+  if (!json.is_object()) {
+    fail(file, "it is not a JSON object");
   }
+  if (const int format = value_of<int>(json, "format", file); format != kFormat) {
+    throw Error(ErrorCode::bad_input, fmt::format("{}: is of format {}; this program reads format "
+                                                  "{}. Resume with the program that began the run.",
+                                                  file.string(), format, kFormat));
+  }
+  RunState state;
+  state.steps = value_of<uint64_t>(json, "steps", file);
+  state.seconds = value_of<double>(json, "seconds", file);
+  state.mean_loss = value_of<double>(json, "mean_loss", file);
+  state.threads = value_of<unsigned>(json, "threads", file);
+  state.model_fingerprint = value_of<std::string>(json, "model_fingerprint", file);
+  state.data_fingerprint = value_of<std::string>(json, "data_fingerprint", file);
+  if (json.contains("weights_type")) {  // not in snapshots of earlier programs
+    state.weights_type =
+        parse_weights_type(value_of<std::string>(json, "weights_type", file), file);
+  }
+  state.recipe =
+      recipe_from_json(value_of<nlohmann::json>(json, "recipe", file).dump(), file.string());
+  return state;
 }
 
 void load_snapshot(const std::filesystem::path& path, const RunState& state, Engine& engine) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "checkpoint/model_folder.h"
+#include "checkpoint/tensor.h"
 #include "engine/engine.h"
 #include "train/recipe.h"
 
@@ -17,20 +18,25 @@ struct RunState {
   std::string data_fingerprint;   ///< of all windows trained on
   unsigned threads = 1;
   uint64_t steps = 0;
-  double seconds = 0;    ///< of training, over all parts of the run
-  double mean_loss = 0;  ///< of the last steps
+  double seconds = 0;                     ///< of training, over all parts of the run
+  double mean_loss = 0;                   ///< of the last steps
+  DataType weights_type = DataType::f32;  ///< of the file written at the end
 };
 
 /// Writes a model folder (f32) with optimizer.safetensors (the moments: "first.NAME",
 /// "second.NAME") and training.json beside the weights: all that is needed to go on bit for bit,
-/// and a model that can be used. It replaces an earlier one, whole or not at all. `contents` says
-/// what the model folder is made of; its type is not looked at.
+/// and a model that can be used. It replaces an earlier one, whole or not at all, and one that was
+/// set aside beside it. `contents` says what the model folder is made of; its type is not looked
+/// at.
 void write_snapshot(const std::filesystem::path& path, const Engine& engine,
                     const ModelFolderContents& contents, const RunState& state);
 
 /// The snapshot `path`, or what a kill in the middle of replacing it left; empty where there is
 /// none. Puts things in order: afterwards the snapshot is under its name and nothing is beside it.
 bool find_snapshot(const std::filesystem::path& path);
+
+/// Whether there is one under the name `path` itself. Changes nothing.
+bool has_snapshot(const std::filesystem::path& path);
 
 /// Throws Error (bad_input) naming file and key.
 RunState read_snapshot_state(const std::filesystem::path& path);

@@ -148,6 +148,32 @@ TEST(AtomicFile, AppearsWholeOnCommit) {
   EXPECT_THAT(folder.names(), ElementsAre("out"));
 }
 
+TEST(AtomicFile, FlushedItIsNotThereYet) {
+  const TemporaryFolder folder;
+  AtomicFile file(folder / "out");
+  file.write("text");
+  file.flush();
+  EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+  file.commit();
+  EXPECT_EQ(read_file(folder / "out"), "text");
+}
+
+TEST(NewFolder, GoesUnlessItIsKeptOrHoldsSomething) {
+  const TemporaryFolder folder;
+  { const NewFolder gone(folder / "a/b"); }
+  EXPECT_THAT(folder.names(), IsEmpty());
+  NewFolder(folder / "a/b/").keep();
+  { const NewFolder there_before(folder / "a/b"); }
+  EXPECT_TRUE(std::filesystem::is_directory(folder / "a/b"));
+  {
+    const NewFolder holds(folder / "a/b/c/d");
+    put(folder / "a/b/c/file", "");
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "a/b/c/d"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "a/b/c/file"));
+  EXPECT_EQ(error_of([&] { NewFolder(folder / "a/b/c/file/d"); }).code(), ErrorCode::io);
+}
+
 TEST(AtomicFile, LeavesTheOldFileWithoutCommit) {
   const TemporaryFolder folder;
   put(folder / "out", "old");

@@ -237,7 +237,8 @@ TEST_F(ModelFolderTest, NamesEveryTensorThatDoesNotFitAtOnce) {
           "  bert.encoder.layer.1.output.dense.weight is missing\n"
           "  qa_outputs.bias has the shape [1,2] and should have [2]\n"
           "  bert.pooler.dense.weight has the shape [6,5] and should have [6,6]\n"
-          "  bert.encoder.layer.2.output.dense.bias is not a part of this model");
+          "  bert.encoder.layer.2.output.dense.bias is not a part of this model\n"
+          "Give weights and a config that belong together.");
 }
 
 TEST_F(ModelFolderTest, NamesTensorsOfWholeNumbers) {

@@ -111,6 +111,35 @@ TEST_F(AskCommand, SaysThatThereIsNoAnswer) {
   EXPECT_EQ(Json::parse(outcome.out).at("answer"), "");
 }
 
+TEST_F(AskCommand, TellsOfEmptyContexts) {
+  EXPECT_THAT(ask("-q 'what?' -q 'when?' -c ' '").err,
+              HasSubstr("The context of questions \"what?\", \"when?\" is empty"));
+  program_.write("lines",
+                 "{\"question\": \"who?\", \"context\": \"\\n\"}\n"
+                 "{\"question\": \"what?\", \"context\": \"mice\"}\n");
+  EXPECT_THAT(ask("--questions lines").err,
+              HasSubstr("The context of question \"who?\" is empty; the answer is \"\"."));
+  EXPECT_EQ(ask("-q 'what?' -c mice").err, "");
+}
+
+TEST_F(AskCommand, RefusesAListInsteadOfLines) {
+  for (const char* list : {"[{\"question\": \"who?\", \"context\": \"b\"}]", " [\n\"who?\"]"}) {
+    program_.write("list.json", list);
+    const Outcome outcome = ask("--questions list.json -c mice");
+    EXPECT_EQ(outcome.status, 3);
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_THAT(outcome.err, HasSubstr("list.json: is a JSON list; write a question a line"));
+  }
+  program_.write("questions.txt", "[sic] what?\n");
+  EXPECT_EQ(ask("--questions questions.txt -c mice").status, 0);
+}
+
+TEST_F(AskCommand, SpeaksOfItsFlagsWhereAQuestionIsTooLong) {
+  const Outcome outcome = ask("-q 'what what what what what what' -c mice --max-seq-length 8");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("choose a larger --max-seq-length"));
+}
+
 TEST_F(AskCommand, AnswersVeryManyQuestions) {
   std::string lines;
   for (int i = 0; i < 1000; ++i) lines += "what hunt " + std::to_string(i) + "?\n";

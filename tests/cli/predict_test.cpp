@@ -101,6 +101,21 @@ TEST_F(PredictCommand, LeavesNothingBehindWhereItFails) {
   EXPECT_EQ(predict("--data data.json").status, 2);
 }
 
+TEST_F(PredictCommand, AFullDiskLeavesNoneOfTheFiles) {
+  // The last of the files to appear is the one there is no room for.
+  std::filesystem::create_directory(program_.path("full"));
+  std::filesystem::create_symlink("/dev/full", program_.path("full/predictions.json"));
+  Outcome outcome = predict("--data v2.json --out full");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("predictions.json: cannot be written (No space left"));
+  EXPECT_FALSE(exists("full/nbest_predictions.json"));
+  EXPECT_FALSE(exists("full/null_odds.json"));
+  outcome = program_.run("predict --model model --data data.json --out new/folder", "ulimit -f 1;");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("nbest_predictions.json: cannot be written (File too large"));
+  EXPECT_FALSE(exists("new"));
+}
+
 TEST_F(PredictCommand, GivesEvaluateTheSameAsTheModel) {
   for (const std::string data : {"data.json", "v2.json"}) {
     EXPECT_EQ(predict("--data " + data + " --out out7").status, 0);
@@ -139,6 +154,23 @@ TEST_F(PredictCommand, EvaluatesV2WithThresholds) {
   const Outcome higher =
       evaluate("--data v2.json --predictions p.json --na-prob-file odds.json --na-prob-thresh 3");
   EXPECT_DOUBLE_EQ(Json::parse(higher.out).at("exact_match"), 50);
+}
+
+TEST_F(PredictCommand, EvaluateRefusesFlagsThatWouldDoNothing) {
+  program_.write("p.json", R"({"a": "owls", "b": "mice", "c": "fox"})");
+  program_.write("odds.json", R"({"a": 2.5, "b": -3.0, "c": 0.0})");
+  const std::string predictions = "--data data.json --predictions p.json ";
+  EXPECT_EQ(evaluate(predictions).status, 0);
+  for (const char* flag : {"--n-best 3", "--threads 1", "--uncased", "--doc-stride 9",
+                           "--always-answer", "--batch-tokens 9", "--na-prob-thresh 1"}) {
+    const Outcome outcome = evaluate(predictions + flag);
+    EXPECT_EQ(outcome.status, 2) << flag;
+    EXPECT_THAT(outcome.err, HasSubstr(std::string(flag).substr(0, 4))) << flag;
+  }
+  const Outcome outcome = evaluate(predictions + "--na-prob-file odds.json");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--na-prob-file: is for SQuAD v2.0, and every question of "
+                                     "data.json has an answer"));
 }
 
 TEST_F(PredictCommand, EvaluateRefusesWhatItCannotUse) {

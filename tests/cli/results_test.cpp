@@ -1,4 +1,5 @@
 // What is common to all commands: their help, and results that cannot be written.
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -17,7 +18,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr const char* kCommands[] = {"",        "tokenize", "windows", "train",
-                                     "predict", "evaluate", "ask"};
+                                     "predict", "evaluate", "ask",     "bench",
+                                     "convert", "quantize", "inspect"};
 
 TEST(Help, FitsATerminalAndShowsKindsOfValuesOnly) {
   const bertrand::test::Program program;
@@ -34,6 +36,22 @@ TEST(Help, FitsATerminalAndShowsKindsOfValuesOnly) {
                               "in [0", "Excludes", "Needs"}) {
       EXPECT_THAT(outcome.out, Not(HasSubstr(noise))) << command;
     }
+  }
+}
+
+TEST(Help, QuietIsAFlagOfEveryCommand) {
+  const bertrand::test::Program program;
+  bertrand::test::write_small_reader(program.path("model"));
+  std::filesystem::remove(program.path("model/tokenizer_config.json"));
+  for (const char* command : kCommands) {
+    EXPECT_THAT(program.run(std::string(command) + " --help").out, HasSubstr("--quiet")) << command;
+  }
+  const std::string tokenize = "tokenize --vocab model/vocab.txt fox";
+  EXPECT_THAT(program.run(tokenize).err, HasSubstr("taken as uncased"));
+  for (const std::string& quiet : {"--quiet " + tokenize, tokenize + " --quiet"}) {
+    const Outcome outcome = program.run(quiet);
+    EXPECT_EQ(outcome.status, 0) << quiet;
+    EXPECT_EQ(outcome.err, "") << quiet;
   }
 }
 
@@ -89,6 +107,23 @@ TEST(Results, AFullDiskIsAnErrorOfEveryCommand) {
     const Outcome outcome = program.run(std::string(command) + " >/dev/full");
     EXPECT_EQ(outcome.status, 1) << command;
     EXPECT_THAT(outcome.err, HasSubstr("Standard output cannot be written")) << command;
+  }
+}
+
+/// Nor may a text that cannot be read look like an empty one.
+TEST(Results, StandardInputThatCannotBeReadIsAnErrorOfEveryCommand) {
+  const bertrand::test::Program program;
+  bertrand::test::write_small_reader(program.path("model"));
+  for (const std::string command :
+       {"ask --model model -q who", "ask --model model --questions - -c mice",
+        "tokenize --vocab model/vocab.txt --cased",
+        "windows --vocab model/vocab.txt --uncased --data -"}) {
+    for (const std::string from : {" </tmp", " <&-"}) {
+      const Outcome outcome = program.run(command + from);
+      EXPECT_EQ(outcome.status, 1) << command << from;
+      EXPECT_EQ(outcome.out, "") << command << from;
+      EXPECT_THAT(outcome.err, HasSubstr("standard input: cannot be read (")) << command << from;
+    }
   }
 }
 

@@ -51,9 +51,10 @@ class TrainCommand : public testing::Test {
   Json json(const std::string& name) const { return Json::parse(program_.read(name)); }
 
   /// Starts a run of very many steps and waits for the first.
-  pid_t start_long_run(const std::string& out) const {
-    const pid_t process =
-        program_.start(command("--train data.json --batch-size 2 --epochs 1000000 --out " + out));
+  pid_t start_long_run(const std::string& out, const std::string& more = "") const {
+    fs::remove(program_.path(out + "/events.jsonl"));
+    const pid_t process = program_.start(
+        command("--train data.json --batch-size 2 --epochs 1000000 --out " + out + " " + more));
     for (int i = 0; i < 3000; ++i) {
       if (program_.read(out + "/events.jsonl").find("\"step\",") != std::string::npos) break;
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -138,6 +139,38 @@ TEST_F(TrainCommand, StoppedAndResumedItWritesTheSameWeights) {
   EXPECT_FALSE(exists("run/snapshot"));
 }
 
+TEST_F(TrainCommand, ResumeKeepsTheTypeOfTheWeights) {
+  EXPECT_EQ(train("--out whole --epochs 2 --threads 1 --weights-type f16").status, 0);
+  const std::string stopped = "--epochs 2 --threads 1 --weights-type f16 --stop-after-steps 2";
+  EXPECT_EQ(train("--out run " + stopped).status, 0);
+  EXPECT_EQ(train("--out run --epochs 2 --threads 1 --resume").status, 0);
+  EXPECT_TRUE(program_.read("run/model.safetensors") == program_.read("whole/model.safetensors"));
+  EXPECT_EQ(train("--out other " + stopped).status, 0);
+  EXPECT_EQ(train("--out other --epochs 2 --threads 1 --resume --weights-type f32").status, 0);
+  EXPECT_GT(program_.read("other/model.safetensors").size(),
+            program_.read("whole/model.safetensors").size());
+}
+
+TEST_F(TrainCommand, ASnapshotThatIsNoneIsABadInput) {
+  EXPECT_EQ(train("--out run --epochs 2 --stop-after-steps 2").status, 0);
+  const std::string state = program_.read("run/snapshot/training.json");
+  const auto refused = [&](const std::string& text) {
+    program_.write("run/snapshot/training.json", text);
+    const Outcome outcome = train("--out run --epochs 2 --resume");
+    EXPECT_EQ(outcome.status, 3) << outcome.err;
+    EXPECT_THAT(outcome.err,
+                AllOf(HasSubstr("run/snapshot/training.json: "), Not(HasSubstr("json.exception"))));
+    return outcome.err;
+  };
+  EXPECT_THAT(refused(state.substr(0, state.size() / 2)), HasSubstr("it is not a JSON object"));
+  Json changed = Json::parse(state);
+  changed.erase("steps");
+  EXPECT_THAT(refused(changed.dump()), HasSubstr("its \"steps\" is missing"));
+  changed = Json::parse(state);
+  changed["weights_type"] = "F8";
+  EXPECT_THAT(refused(changed.dump()), HasSubstr("F32, F16 or BF16"));
+}
+
 TEST_F(TrainCommand, ASignalEndsItWithASnapshot) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     const std::string out = "run" + std::to_string(number);
@@ -186,6 +219,43 @@ TEST_F(TrainCommand, AFailedRunDoesNotBlockTheNext) {
   EXPECT_THAT(failed.err, HasSubstr("not finite"));
   EXPECT_FALSE(exists("run"));
   EXPECT_EQ(train("--out run --max-steps 5").status, 0);
+}
+
+TEST_F(TrainCommand, OverwriteThatFailsLeavesTheRunToBeResumed) {
+  EXPECT_EQ(train("--out whole --epochs 2 --threads 1").status, 0);
+  const std::string run = "--out run --epochs 2 --threads 1 ";
+  EXPECT_EQ(train(run + "--stop-after-steps 2").status, 0);
+  const std::string events = program_.read("run/events.jsonl");
+  const Outcome failed = train("--out run --max-steps 5 --learning-rate 1e30 --overwrite");
+  EXPECT_EQ(failed.status, 1);
+  EXPECT_THAT(failed.err, AllOf(HasSubstr("not finite"), Not(HasSubstr("--resume"))));
+  EXPECT_EQ(program_.read("run/events.jsonl"), events);
+  const Outcome resumed = train(run + "--resume");
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_TRUE(program_.read("run/model.safetensors") == program_.read("whole/model.safetensors"));
+}
+
+TEST_F(TrainCommand, OverwriteThatIsKilledLeavesTheRunToBeResumed) {
+  const std::string run = "--out run --epochs 2 --threads 1 ";
+  EXPECT_EQ(train(run + "--stop-after-steps 2").status, 0);
+  const pid_t process = start_long_run("run", "--overwrite --seed 7");
+  ::kill(process, SIGKILL);
+  EXPECT_EQ(program_.wait(process).status, -1);
+  EXPECT_FALSE(exists("run/snapshot"));
+  const Outcome resumed = train(run + "--resume");
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_EQ(json("run/run.json").at("steps"), 4);
+}
+
+TEST_F(TrainCommand, OverwriteReplacesTheSnapshotByItsFirst) {
+  EXPECT_EQ(train("--out run --epochs 2 --stop-after-steps 2").status, 0);
+  const Outcome outcome = train("--out run --epochs 2 --seed 7 --stop-after-steps 1 --overwrite");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(json("run/snapshot/training.json").at("steps"), 1);
+  EXPECT_EQ(train("--out run --epochs 2 --seed 8 --overwrite").status, 0);
+  for (const auto& entry : fs::directory_iterator(program_.path("run"))) {
+    EXPECT_FALSE(entry.path().filename().string().starts_with("snapshot")) << entry.path();
+  }
 }
 
 TEST_F(TrainCommand, DoesNotOverwriteTheModelItBeginsFrom) {

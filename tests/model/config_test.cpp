@@ -102,8 +102,9 @@ TEST(BertConfig, NamesTheFieldThatIsMissing) {
                             "intermediate_size", "vocab_size"}) {
     json config = small_config();
     config.erase(field);
-    EXPECT_EQ(refusal(config.dump()),
-              "folder/config.json: \"" + std::string(field) + "\" is missing.");
+    EXPECT_EQ(refusal(config.dump()), "folder/config.json: \"" + std::string(field) +
+                                          "\" is missing; take the config that belongs to the "
+                                          "weights.");
   }
 }
 

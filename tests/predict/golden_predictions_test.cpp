@@ -1,8 +1,10 @@
 // The whole way from text to answers, against the answers of the reference system.
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "checkpoint/model_folder.h"
 #include "engine/cpu/cpu_engine.h"
+#include "predict/model_tokenizer.h"
 #include "predict/predictor.h"
 #include "shared_data.h"
 #include "squad/metrics.h"
@@ -22,7 +25,7 @@ namespace {
 
 constexpr const char* kAnswers = "data/golden/minilm/predictions.json";
 
-/// Every question is asked where this is set; it takes some minutes.
+/// Every question is asked where this is set, as `scripts/test --full` does; it takes some minutes.
 bool all_questions() { return std::getenv("BERTRAND_LONG_TESTS") != nullptr; }
 
 nlohmann::json read_json(const std::filesystem::path& path) {
@@ -38,19 +41,16 @@ Dataset questions_of_dev() {
   for (size_t i = 0; i < dataset.examples.size(); i += kEvery) {
     some.push_back(dataset.examples[i]);
   }
+  std::printf("%zu of %zu questions; BERTRAND_LONG_TESTS=1 asks all.\n", some.size(),
+              dataset.examples.size());
   dataset.examples = std::move(some);
   return dataset;
 }
 
-std::vector<Prediction> answers_to(const Dataset& dataset) {
+std::vector<Prediction> answers_to(const Dataset& dataset, const std::filesystem::path& model) {
   const unsigned threads = available_threads();
-  const ModelFolder folder =
-      ModelFolder::open(test::shared_folder() / "models/minilm-squad-reference");
-  TokenizerOptions tokenizer_options;
-  tokenizer_options.behaviour = TokenizerOptions::Behaviour::reference;
-  const Tokenizer tokenizer(
-      std::make_shared<const Vocabulary>(Vocabulary::load(folder.vocabulary_path())),
-      tokenizer_options);
+  const ModelFolder folder = ModelFolder::open(model);
+  const Tokenizer tokenizer = load_tokenizer(folder, /*lower_case=*/true).tokenizer;
   const auto engine = make_cpu_engine(folder.config(), {threads, Precision::fp32});
   engine->load_parameters(folder.parameters(/*seed=*/0));
   PredictOptions options;
@@ -58,10 +58,22 @@ std::vector<Prediction> answers_to(const Dataset& dataset) {
   return predict(dataset, tokenizer, *engine, options);
 }
 
+/// The number behind `title` in the table of a model's card.
+double figure_of_card(const std::filesystem::path& card, const std::string& title) {
+  std::ifstream file(card);
+  const std::string row = "| " + title + " | ";
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(row)) return std::stod(line.substr(row.size()));
+  }
+  ADD_FAILURE() << card << " has no row " << row;
+  return 0;
+}
+
 TEST(GoldenPredictions, AreTheReferences) {
   BERTRAND_NEEDS_SHARED(kAnswers);
   const Dataset dataset = questions_of_dev();
-  const std::vector<Prediction> predictions = answers_to(dataset);
+  const std::vector<Prediction> predictions =
+      answers_to(dataset, test::shared_folder() / "models/minilm-squad-reference");
   const auto expected = read_json(test::shared_folder() / kAnswers);
   ASSERT_EQ(predictions.size(), dataset.examples.size());
   size_t others = 0;
@@ -79,6 +91,20 @@ TEST(GoldenPredictions, AreTheReferences) {
     EXPECT_NEAR(score.f1, result.at("f1").get<double>(), 0.02);
     EXPECT_NEAR(score.exact_match, result.at("exact_match").get<double>(), 0.05);
   }
+}
+
+TEST(GoldenPredictions, TheEmbeddedModelIsAsGoodAsItsCardSays) {
+  BERTRAND_NEEDS_SHARED("data/golden/minilm/result.json");
+  const std::filesystem::path model = test::source_folder() / "models/minilm-l6-squad";
+  const double f1 = figure_of_card(model / "README.md", "F1, SQuAD v1.1 dev");
+  const double exact_match = figure_of_card(model / "README.md", "exact match, SQuAD v1.1 dev");
+  const auto reference = read_json(test::shared_folder() / "data/golden/minilm/result.json");
+  EXPECT_GT(f1, reference.at("f1").get<double>() + 1);
+  const Dataset dataset = questions_of_dev();
+  const Score score = evaluate(dataset, best_answers(dataset, answers_to(dataset, model))).all;
+  // A part of the questions scores alike only roughly.
+  EXPECT_NEAR(score.f1, f1, all_questions() ? 0.02 : 12);
+  EXPECT_NEAR(score.exact_match, exact_match, all_questions() ? 0.05 : 14);
 }
 
 }  // namespace

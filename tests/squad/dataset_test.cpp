@@ -140,7 +140,27 @@ TEST(Dataset, NamesLineAndByteOfMalformedJson) {
 // JSON, but deeper than is ever needed: refused, not followed.
 TEST(Dataset, RefusesEndlessNesting) {
   const std::string deep = std::string(5000, '[') + std::string(5000, ']');
-  EXPECT_THAT(complaint(deep), HasSubstr("some.json is not JSON"));
+  EXPECT_THAT(complaint(deep), HasSubstr("some.json cannot be read: line 1, byte 1024 of the file: "
+                                         "lists and objects lie 1024 deep in one another"));
+  EXPECT_THAT(complaint("[" + std::string(1022, '[') + std::string(1022, ']') + "]"),
+              HasSubstr("the file's content is not an object"));
+}
+
+// JSON, too, and nothing that can be reckoned with.
+TEST(Dataset, NamesThePlaceOfANumberThatIsTooLarge) {
+  for (const std::string number : {"99999999999999999999999", "-99999999999999999999999"}) {
+    for (const std::string after : {"", " ", "}", "\n]"}) {
+      const std::string found = complaint("{\"data\": [0.5, 1e3,\n " + number + after + "]}");
+      if (after == "}" || after == "\n]") {
+        EXPECT_THAT(found, HasSubstr("is not JSON"));
+        continue;
+      }
+      EXPECT_THAT(found, HasSubstr("some.json cannot be read: line 2, byte 22 of the file: a whole "
+                                   "number is beyond 64 bits"));
+    }
+  }
+  EXPECT_THAT(complaint("{\"data\": 1e999}"),
+              HasSubstr("line 1, byte 14 of the file: a number is too large"));
 }
 
 TEST(Dataset, NamesThePathOfAFault) {

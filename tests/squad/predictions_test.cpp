@@ -126,7 +126,11 @@ TEST_F(PredictionsFile, IsRefusedWithTheReason) {
   };
   const auto answers = [&] { read_predictions(path_); };
   with(R"({"1": "x", })");
-  EXPECT_THAT(message(answers), testing::HasSubstr("file.json: is not JSON (at byte 12)"));
+  EXPECT_THAT(message(answers),
+              testing::HasSubstr("file.json: is not JSON: line 1, byte 12 of the file: "));
+  with("{\"1\":\n 1e999}");
+  EXPECT_THAT(message(answers), testing::HasSubstr("file.json: cannot be read: line 2, byte 12 of "
+                                                   "the file: a number is too large"));
   with("[1]");
   EXPECT_THAT(message(answers), testing::HasSubstr("is not an object"));
   with(R"({"1": ["x"]})");

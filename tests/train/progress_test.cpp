@@ -1,7 +1,10 @@
 #include "train/progress.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <pty.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -49,9 +52,37 @@ TEST(Progress, TheBarIsNeverWider) {
   state.done = 9999999;
   state.all = 10000000;
   state.loss = 1234.5;
-  for (const size_t columns : {20U, 60U, 79U, 120U}) {
+  for (const size_t columns : {1U, 5U, 20U, 60U, 79U, 120U}) {
     EXPECT_LE(progress_bar(state, columns).size(), columns);
   }
+}
+
+TEST(Progress, WithFewColumnsLessIsSaid) {
+  EXPECT_EQ(progress_bar(somewhere(), 50), "22% 1234/5554 loss 1.235 left 1:02:05");
+  EXPECT_EQ(progress_bar(somewhere(), 30), "22% left 1:02:05");
+  EXPECT_EQ(progress_bar(somewhere(), 10), "22%");
+}
+
+TEST(Progress, AsksTheTerminalForItsColumns) {
+  int ours = -1, its = -1;
+  winsize size{};
+  size.ws_col = 50;
+  ASSERT_EQ(::openpty(&ours, &its, nullptr, nullptr, &size), 0);
+  std::FILE* terminal = ::fdopen(its, "w");
+  EXPECT_EQ(terminal_columns(terminal), 50U);
+  Progress(terminal, /*terminal=*/true).show(somewhere(), 1.0);
+  char text[200];
+  const ssize_t got = ::read(ours, text, sizeof text);
+  const std::string shown(text, static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  EXPECT_EQ(shown, kClearLine + progress_bar(somewhere(), 49) + kClearLine);
+  size.ws_col = 0;
+  ASSERT_EQ(::ioctl(ours, TIOCSWINSZ, &size), 0);
+  EXPECT_EQ(terminal_columns(terminal), 80U);
+  std::fclose(terminal);
+  ::close(ours);
+  std::FILE* file = std::tmpfile();
+  EXPECT_EQ(terminal_columns(file), 80U);
+  std::fclose(file);
 }
 
 TEST(Progress, TheBarIsFullAtTheEnd) {
@@ -89,8 +120,8 @@ TEST(Progress, ATerminalGetsOneLineDrawnAgain) {
     progress.show(somewhere(), 1.3);
   });
   EXPECT_EQ(text.find('\n'), std::string::npos);
-  EXPECT_EQ(std::count(text.begin(), text.end(), '['), 2);
-  EXPECT_EQ(text.back(), '\r');
+  EXPECT_EQ(std::count(text.begin(), text.end(), '%'), 2);
+  EXPECT_TRUE(text.ends_with(kClearLine));
 }
 
 TEST(Progress, AClosedPipeIsNoError) {
