@@ -102,7 +102,7 @@ class Matching {
     return of && of->place != Place::buffer && scales_.emplace(of->name, index).second;
   }
 
-  /// 8-bit weights have a factor for each row beside them.
+  /// 8-bit weights have a factor for each row beside them, also for rows that are cut.
   void add_scale(Weight& weight) {
     const auto scale = scales_.find(weight.info.name);
     if (scale == scales_.end()) {
@@ -111,9 +111,10 @@ class Matching {
       return;
     }
     const TensorInfo& info = checkpoint_.tensors()[scale->second];
-    if (info.type != DataType::f32 || info.shape != std::vector{weight.info.shape.front()}) {
+    const std::vector rows = {weight.transposed ? weight.stored.back() : weight.stored.front()};
+    if (info.type != DataType::f32 || info.shape != rows) {
       result_.faults.push_back(printable(info.name) + " should hold F32 and have the shape " +
-                               shape_text(std::vector{weight.info.shape.front()}));
+                               shape_text(rows));
     }
     weight.scale = scale->second;
     scales_.erase(scale);
@@ -175,19 +176,51 @@ class Matching {
   std::map<std::string, size_t> scales_;            // by that of their weight
 };
 
+/// Columns [first, last) of a matrix with `columns`, as rows.
 template <typename Number>
-void transpose_numbers(const std::byte* in, size_t rows, size_t columns, std::byte* out) {
+void transpose_numbers(const std::byte* in, size_t rows, size_t columns, size_t first, size_t last,
+                       std::byte* out) {
   constexpr size_t kTile = 32;  // so that reads and writes both stay within a few cache lines
   for (size_t row = 0; row < rows; row += kTile) {
-    for (size_t column = 0; column < columns; column += kTile) {
+    for (size_t column = first; column < last; column += kTile) {
       const size_t row_end = std::min(row + kTile, rows);
-      for (size_t c = column; c < std::min(column + kTile, columns); ++c) {
+      for (size_t c = column; c < std::min(column + kTile, last); ++c) {
         for (size_t r = row; r < row_end; ++r) {
-          std::memcpy(out + (c * rows + r) * sizeof(Number),
+          std::memcpy(out + ((c - first) * rows + r) * sizeof(Number),
                       in + (r * columns + c) * sizeof(Number), sizeof(Number));
         }
       }
     }
+  }
+}
+
+/// A weight as it is stored, [rows, columns].
+struct Matrix {
+  std::span<const std::byte> bytes;
+  size_t rows, columns, width;
+
+  Matrix(std::span<const std::byte> stored, const Weight& weight)
+      : bytes(stored),
+        rows(static_cast<size_t>(weight.stored[0])),
+        columns(static_cast<size_t>(weight.stored[1])),
+        width(size_of(weight.info.type)) {}
+};
+
+/// Columns [first, last) as rows; `out` is [last - first, rows].
+void transpose(const Matrix& in, size_t first, size_t last, std::span<std::byte> out) {
+  const auto with = [&](auto number) {
+    transpose_numbers<decltype(number)>(in.bytes.data(), in.rows, in.columns, first, last,
+                                        out.data());
+  };
+  switch (in.width) {
+    case 1:
+      return with(uint8_t{});
+    case 2:
+      return with(uint16_t{});
+    case 4:
+      return with(uint32_t{});
+    default:
+      return with(uint64_t{});
   }
 }
 
@@ -197,20 +230,6 @@ BertWeights match_weights(const Checkpoint& checkpoint, const BertConfig& config
   return Matching(checkpoint, config).match();
 }
 
-void transpose(std::span<const std::byte> in, size_t rows, size_t columns, size_t width,
-               std::span<std::byte> out) {
-  switch (width) {
-    case 1:
-      return transpose_numbers<uint8_t>(in.data(), rows, columns, out.data());
-    case 2:
-      return transpose_numbers<uint16_t>(in.data(), rows, columns, out.data());
-    case 4:
-      return transpose_numbers<uint32_t>(in.data(), rows, columns, out.data());
-    default:
-      return transpose_numbers<uint64_t>(in.data(), rows, columns, out.data());
-  }
-}
-
 std::span<const std::byte> read_weight(const Checkpoint& checkpoint, const Weight& weight,
                                        std::vector<std::byte>& buffer) {
   if (!weight.transposed) {
@@ -218,10 +237,39 @@ std::span<const std::byte> read_weight(const Checkpoint& checkpoint, const Weigh
   }
   std::vector<std::byte> own;
   const auto stored = checkpoint.read(weight.source, own);
-  buffer.resize(stored.size());
-  transpose(stored, static_cast<size_t>(weight.stored[0]), static_cast<size_t>(weight.stored[1]),
-            size_of(weight.info.type), buffer);
+  make_room(buffer, stored.size());
+  const Matrix matrix(stored, weight);
+  transpose(matrix, 0, matrix.columns, buffer);
   return buffer;
+}
+
+void read_weight_parts(const Checkpoint& checkpoint, const Weight& weight,
+                       const Checkpoint::PartCall& part) {
+  if (!weight.transposed) {
+    size_t left = weight.info.bytes();  // rows may be cut
+    checkpoint.read_parts(weight.source, [&](std::span<const std::byte> bytes) {
+      const auto wanted = bytes.first(std::min(left, bytes.size()));
+      left -= wanted.size();
+      if (!wanted.empty() || bytes.empty()) part(wanted);
+    });
+    return;
+  }
+  constexpr size_t kPartBytes = 4 << 20;
+  std::vector<std::byte> own;
+  const Matrix matrix(checkpoint.read(weight.source, own), weight);
+  if (matrix.bytes.empty()) {
+    part({});
+    return;
+  }
+  const size_t column_bytes = matrix.rows * matrix.width;
+  const size_t step = std::max<size_t>(kPartBytes / column_bytes, 1);
+  std::vector<std::byte> strip(std::min(step, matrix.columns) * column_bytes);
+  for (size_t first = 0; first < matrix.columns; first += step) {
+    const size_t last = std::min(first + step, matrix.columns);
+    const auto out = std::span(strip).first((last - first) * column_bytes);
+    transpose(matrix, first, last, out);
+    part(out);
+  }
 }
 
 }  // namespace bertrand

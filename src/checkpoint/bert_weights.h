@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -44,8 +45,9 @@ BertWeights match_weights(const Checkpoint& checkpoint, const BertConfig& config
 std::span<const std::byte> read_weight(const Checkpoint& checkpoint, const Weight& weight,
                                        std::vector<std::byte>& buffer);
 
-/// [rows, columns] to [columns, rows]. `out` is as long as `in`; they do not overlap.
-void transpose(std::span<const std::byte> in, size_t rows, size_t columns, size_t width,
-               std::span<std::byte> out);
+/// The same part by part in order, each of whole elements. Beside what Checkpoint::read_parts takes
+/// (where the weight is transposed: read), no more than a few megabytes of memory are needed.
+void read_weight_parts(const Checkpoint& checkpoint, const Weight& weight,
+                       const Checkpoint::PartCall& part);
 
 }  // namespace bertrand

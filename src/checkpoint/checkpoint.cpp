@@ -90,6 +90,10 @@ std::shared_ptr<const Checkpoint> open_file(const fs::path& path) {
   if (is_shard_index(bytes)) {
     return open_sharded(path);
   }
+  // Ahead of the others: the length that stands first may look like the beginning of any of them.
+  if (begins_with(bytes, "{", sizeof(uint64_t))) {
+    return std::make_shared<SafetensorsCheckpoint>(path);
+  }
   refuse_known(bytes, path);
   if (const fs::path prefix = bundle_prefix(path); prefix != path) {
     return open_tf_bundle(prefix);

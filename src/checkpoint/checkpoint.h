@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,6 +28,14 @@ class Checkpoint {
   /// The values of tensors()[index], little-endian and row-major. They lie in the mapped file or,
   /// where that cannot be, in `buffer`; they hold until the next call with that buffer.
   virtual std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const = 0;
+
+  /// The same, part by part in order, each of whole elements: for those who need not hold them all.
+  /// What is found wrong may be thrown after some parts were given.
+  using PartCall = std::function<void(std::span<const std::byte> part)>;
+  virtual void read_parts(size_t index, const PartCall& part) const {
+    std::vector<std::byte> buffer;
+    part(read(index, buffer));
+  }
 
   /// Tensors beside the model: optimizer state and the like. Not read.
   virtual const std::vector<TensorInfo>& others() const { return others_; }

@@ -240,12 +240,12 @@ class Conversion {
 
   void write_weights(const fs::path& path) {
     const auto writer = make_writer(path);
-    std::vector<std::byte> buffer;
     uint64_t done = 0;
     for (const Weight& weight : weights_) {
       const TensorInfo target = written(weight.info);
-      write_weight(*writer, weight, target, path.string(),
-                   read_weight(*checkpoint_, weight, buffer));
+      read_weight_parts(*checkpoint_, weight, [&](std::span<const std::byte> part) {
+        write_part(*writer, weight, target, path.string(), part);
+      });
       checkpoint_->release();
       done += target.bytes();
       progress_(done, report_.bytes);
@@ -253,8 +253,8 @@ class Conversion {
     writer->commit();
   }
 
-  static void write_weight(WeightWriter& writer, const Weight& weight, const TensorInfo& target,
-                           const std::string& where, std::span<const std::byte> bytes) {
+  static void write_part(WeightWriter& writer, const Weight& weight, const TensorInfo& target,
+                         const std::string& where, std::span<const std::byte> bytes) {
     if (target.type == weight.info.type || bytes.empty()) {
       writer.write(bytes);
       return;

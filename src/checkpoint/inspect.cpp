@@ -17,10 +17,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kBlock = 1 << 20;  // elements looked at once
+constexpr size_t kBlock = 1 << 16;  // elements looked at once
 
-/// Values of a tensor that are NaN or infinite.
+/// Values of a part of a tensor that are NaN or infinite.
 size_t count_not_finite(const TensorInfo& info, std::span<const std::byte> bytes) {
+  if (!is_floating_point(info.type)) return 0;
   const size_t width = size_of(info.type);
   std::vector<float> values;
   size_t count = 0;
@@ -35,13 +36,12 @@ size_t count_not_finite(const TensorInfo& info, std::span<const std::byte> bytes
 }
 
 void check_values(const Checkpoint& checkpoint, std::vector<std::string>& problems) {
-  std::vector<std::byte> buffer;
   const auto& tensors = checkpoint.tensors();
   for (size_t i = 0; i < tensors.size(); ++i) {
     try {
-      const auto bytes = checkpoint.read(i, buffer);
-      const size_t count =
-          is_floating_point(tensors[i].type) ? count_not_finite(tensors[i], bytes) : 0;
+      size_t count = 0;
+      checkpoint.read_parts(
+          i, [&](std::span<const std::byte> part) { count += count_not_finite(tensors[i], part); });
       if (count > 0) {
         problems.push_back(fmt::format("{}: {} of {} values are not finite.",
                                        printable(tensors[i].name), count, tensors[i].size()));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
@@ -47,9 +48,13 @@ class OnnxWriter : public WeightWriter {
     model.message(8, opset);
     model.begin(7, size);
     if (size > kMostBytes - model.result().size()) {
-      throw Error(ErrorCode::usage, where_ + ": would have " + std::to_string(size) +
-                                        " bytes, and an ONNX file has at most 2 GB; give --dtype "
-                                        "f16.");
+      const bool is_narrow = std::all_of(tensors_.begin(), tensors_.end(), [](const auto& tensor) {
+        return size_of(tensor.type) < size_of(DataType::f32);
+      });
+      throw Error(ErrorCode::usage,
+                  where_ + ": would have " + std::to_string(size) +
+                      " bytes, and an ONNX file has at most 2 GB; " +
+                      (is_narrow ? "the other formats have no such limit." : "give --dtype f16."));
     }
     file_.write(model.result());
     file_.write(graph);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -60,7 +61,7 @@ class PickledObjects {
 
   Id root() const { return root_; }
   const Object& operator[](Id id) const { return objects_[id]; }
-  const std::vector<Object>& all() const { return objects_; }
+  const std::deque<Object>& all() const { return objects_; }
 
   /// The object where it is of this kind, else nullptr.
   template <typename Kind>
@@ -70,7 +71,7 @@ class PickledObjects {
 
  private:
   friend class Unpickler;
-  std::vector<Object> objects_;
+  std::deque<Object> objects_;  // grows without a second copy
   Id root_ = 0;
 };
 

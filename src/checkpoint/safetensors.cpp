@@ -16,11 +16,15 @@ namespace bertrand {
 namespace {
 
 constexpr size_t kLengthBytes = 8;
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
+/// A tenth of the format's own limit, for the header's texts are copied as it is parsed; that of a
+/// BERT has some 50 KB.
+constexpr uint64_t kMaxHeaderBytes = 10'000'000;
 constexpr std::string_view kMetadata = "__metadata__";
 
 constexpr size_t kMaxDimensions = 64;  // more than any library's arrays have
 constexpr size_t kMaxMetadata = 1 << 16;
+constexpr size_t kMaxTensors = 1 << 16;
+constexpr size_t kMaxAllDimensions = 1 << 20;  // of all tensors
 
 /// A tensor as the header tells of it, nothing believed yet.
 struct Entry {
@@ -72,6 +76,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       }
       place_ = Place::metadata;
     } else {
+      if (entries.size() == kMaxTensors) {
+        return complain("there are more than " + std::to_string(kMaxTensors) + " tensors");
+      }
       place_ = Place::tensor;
       entries.emplace_back().name = key_;
     }
@@ -123,7 +130,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (place_ == Place::shape && entries.back().shape.size() < kMaxDimensions) {
+    if (place_ == Place::shape && entries.back().shape.size() < kMaxDimensions &&
+        ++dimensions_ <= kMaxAllDimensions) {
       entries.back().shape.push_back(value);
       return true;
     }
@@ -195,6 +203,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   Place place_ = Place::start;
   bool has_metadata_ = false;
+  size_t dimensions_ = 0;
   std::string key_;
 };
 

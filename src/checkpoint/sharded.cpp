@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMostIndex = 4 << 20;
 constexpr size_t kMostShards = 1000;
+constexpr size_t kMostTensors = 1 << 16;  // of all files
 
 /// Tensor names to file names, taken apart as it is parsed so that memory stays in bounds.
 class MapReader : public nlohmann::json_sax<nlohmann::json> {
@@ -42,7 +43,7 @@ class MapReader : public nlohmann::json_sax<nlohmann::json> {
     if (in_map_ && depth_ == 2 && !files.emplace(key_, text).second) {
       twice = key_;
     }
-    return twice.empty();
+    return twice.empty() && files.size() <= kMostTensors;
   }
   bool start_array(size_t) override { return ++depth_ < kMostDepth; }
   bool end_array() override {
@@ -103,6 +104,9 @@ class ShardedCheckpoint : public Checkpoint {
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
     return shards_[where_[index].first]->read(where_[index].second, buffer);
   }
+  void read_parts(size_t index, const PartCall& part) const override {
+    shards_[where_[index].first]->read_parts(where_[index].second, part);
+  }
   void release() const override {
     for (const auto& shard : shards_) shard->release();
   }
@@ -136,6 +140,7 @@ class ShardedCheckpoint : public Checkpoint {
     if (is_shard_index(MappedFile(path).bytes())) refuse("names another index as a part");
     shards_.push_back(open_checkpoint(path));
     const auto& tensors = shards_.back()->tensors();
+    if (places_.size() + tensors.size() > kMostTensors) refuse("names too many tensors");
     for (size_t i = 0; i < tensors.size(); ++i) {
       places_.emplace(std::pair(shards_.size() - 1, tensors[i].name), i);
     }

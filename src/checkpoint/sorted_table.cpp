@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kFooter = 48;
 constexpr size_t kTrailer = 5;  // of a block: how it is packed, and its checksum
 constexpr uint64_t kMagic = 0xdb4775248b80fb57;
-constexpr size_t kMostBlock = 16 << 20;
+constexpr size_t kMostBlock = 4 << 20;  // unpacked; TensorFlow begins a new one at 256 KB
 constexpr size_t kMostKey = 1 << 16;
 
 using EntryCall = std::function<void(std::string_view, std::span<const std::byte>)>;

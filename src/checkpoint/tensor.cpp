@@ -128,6 +128,13 @@ std::string printable(std::string_view text) {
   return shown.substr(1, shown.size() - 2) + (text.size() > kShown ? "..." : "");
 }
 
+void make_room(std::vector<std::byte>& buffer, size_t bytes) {
+  if (buffer.capacity() < bytes) {
+    buffer = std::vector<std::byte>();
+  }
+  buffer.resize(bytes);
+}
+
 std::string shape_text(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ","));
 }

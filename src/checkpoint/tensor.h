@@ -46,6 +46,10 @@ std::optional<int64_t> checked_size(std::span<const int64_t> shape);
 /// A name or other text from a file, fit for a message: printable ASCII of bounded length.
 std::string printable(std::string_view text);
 
+/// Makes `buffer` this long. What it held is lost, and not kept beside what takes its place, as
+/// resize() would.
+void make_room(std::vector<std::byte>& buffer, size_t bytes);
+
 /// "[768,2]", for messages.
 std::string shape_text(std::span<const int64_t> shape);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,7 @@ class TfBundle : public Checkpoint {
       if (name.starts_with('\0')) continue;  // a slice of another
       add(name, entry);
     }
+    refuse_overlaps();
   }
 
   std::string kind() const override { return "TensorFlow 1 bundle"; }
@@ -75,7 +77,8 @@ class TfBundle : public Checkpoint {
     if (!index_.big_endian) {
       return bytes;
     }
-    buffer.assign(bytes.begin(), bytes.end());
+    make_room(buffer, bytes.size());
+    std::copy(bytes.begin(), bytes.end(), buffer.begin());
     swap(buffer, size_of(info.type));
     return buffer;
   }
@@ -85,6 +88,15 @@ class TfBundle : public Checkpoint {
     bool used = false;
     bool opened = false;
     std::optional<MappedFile> file;
+  };
+
+  /// Bytes of a data file that belong to a tensor or a slice.
+  struct Range {
+    uint32_t shard = 0;
+    uint64_t offset = 0;
+    uint64_t size = 0;
+    std::string_view name;  // in the index
+    auto operator<=>(const Range&) const = default;
   };
 
   void add(const std::string& name, const TfEntry& entry) {
@@ -127,11 +139,25 @@ class TfBundle : public Checkpoint {
         problems_.push_back(path.string() + ": this data file is missing; copy it here as well.");
       }
     }
+    if (entry.size > 0) ranges_.push_back({entry.shard, entry.offset, entry.size, name});
     if (shard.file && (entry.offset > shard.file->bytes().size() ||
                        entry.size > shard.file->bytes().size() - entry.offset)) {
       problems_.push_back(fmt::format("{}: is too short for \"{}\"; was it copied whole?",
                                       shard_path(entry.shard).string(), printable(name)));
     }
+  }
+
+  /// TensorFlow gives each tensor and slice bytes of its own. A small file whose tensors share them
+  /// could be of any size, and reading it could take any time.
+  void refuse_overlaps() {
+    std::sort(ranges_.begin(), ranges_.end());
+    for (size_t i = 1; i < ranges_.size(); ++i) {
+      const Range& before = ranges_[i - 1];
+      if (before.shard == ranges_[i].shard && before.size > ranges_[i].offset - before.offset) {
+        refuse(std::string(ranges_[i].name), "lies over another tensor in its data file");
+      }
+    }
+    ranges_ = {};
   }
 
   std::span<const std::byte> checked_bytes(const std::string& name, const TfEntry& entry,
@@ -174,7 +200,7 @@ class TfBundle : public Checkpoint {
     if (stored != info.bytes() || stored > there) {
       refuse(info.name, "is not filled by its slices");
     }
-    buffer.resize(info.bytes());
+    make_room(buffer, info.bytes());
     std::vector<bool> filled(static_cast<size_t>(info.size()));
     for (const TfSlice& slice : entry.slices) {
       copy_slice(info, slice, buffer, filled);
@@ -227,6 +253,7 @@ class TfBundle : public Checkpoint {
   uint64_t index_bytes_ = 0;
   TfIndex index_;
   std::vector<Shard> shards_;
+  std::vector<Range> ranges_;  // while the index is read
   std::vector<TensorInfo> infos_;
   std::vector<std::string> problems_;
 };

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/files.h"
 #include "checkpoint/checkpoint.h"
@@ -22,6 +23,10 @@ std::shared_ptr<const Checkpoint> open_torch_zip(MappedFile file,
 /// torch/serialization.py (_legacy_save).
 std::shared_ptr<const Checkpoint> open_torch_legacy(MappedFile file,
                                                     const std::filesystem::path& path);
+
+/// data.pkl of a state dictionary in which each tensor fills a storage of its own, whose key is the
+/// tensor's place. Throws Error (runtime) where one does not hold floating point numbers.
+std::string torch_pickle(const std::vector<TensorInfo>& tensors);
 
 /// Whether a file begins as one of the older form does.
 bool is_torch_legacy(std::span<const std::byte> file);

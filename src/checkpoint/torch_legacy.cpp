@@ -14,10 +14,10 @@ constexpr int64_t kProtocol = 1001;
 
 using Id = PickledObjects::Id;
 
-class TorchLegacy : public Checkpoint {
+class TorchLegacy : public TorchCheckpoint {
  public:
   TorchLegacy(MappedFile file, const std::filesystem::path& path)
-      : file_(std::move(file)), path_(path), where_(path.string()) {
+      : TorchCheckpoint(std::move(file), path) {
     Cursor cursor(file_.bytes(), where_);
     const PickledObjects magic = PickledObjects::parse(cursor, where_);
     const auto* number = magic.get<PickledObjects::Text>(magic.root());
@@ -32,18 +32,14 @@ class TorchLegacy : public Checkpoint {
     PickledObjects::parse(cursor, where_);  // the machine; storages are little-endian on every one
     const PickledObjects objects = PickledObjects::parse(cursor, where_);
     read_storages(cursor, objects);
-    state_ = find_state(objects, where_, [&](const std::string& key) {
+    set_state(find_state(objects, where_, [&](const std::string& key) {
       const auto found = storages_.find(key);
       if (found == storages_.end()) refuse("lacks storage \"" + printable(key) + "\"");
       return found->second.size();
-    });
-    others_ = std::move(state_.others);
+    }));
   }
 
   std::string kind() const override { return "PyTorch (before 1.6)"; }
-  const std::vector<TensorInfo>& tensors() const override { return state_.infos; }
-  std::vector<File> files() const override { return {{path_, file_.bytes().size()}}; }
-  void release() const override { file_.release(); }
 
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
     const TensorInfo& info = state_.infos[index];
@@ -54,7 +50,7 @@ class TorchLegacy : public Checkpoint {
     if (is_contiguous(info, tensor)) {
       return bytes;
     }
-    buffer.resize(info.bytes());
+    make_room(buffer, info.bytes());
     gather(info, tensor, bytes, /*big_endian=*/false, buffer);
     return buffer;
   }
@@ -91,11 +87,7 @@ class TorchLegacy : public Checkpoint {
     }
   }
 
-  MappedFile file_;
-  std::filesystem::path path_;
-  std::string where_;
   std::map<std::string, std::span<const std::byte>> storages_;
-  TorchState state_;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ using Id = PickledObjects::Id;
 constexpr size_t kMostDepth = 8;
 constexpr size_t kMostName = 512;
 constexpr size_t kMostTensors = 1 << 16;
+constexpr size_t kMostNames = 8 << 20;  // bytes of all tensors' names, shapes and strides
 
 /// Keys under which training programs keep the state dictionary, the likeliest first.
 constexpr std::array<std::string_view, 6> kModelKeys = {
@@ -44,6 +45,12 @@ class StateFinder {
     collect(objects_.root(), "", /*depth=*/0);
     if (const auto* dictionary = objects_.get<PickledObjects::Dictionary>(model)) {
       collect_model(*dictionary);
+    }
+    if (repeats_storages(needed_, held_)) {
+      throw Error(ErrorCode::bad_input,
+                  where_ +
+                      ": its tensors repeat what lies in their storages again and again; the "
+                      "file is damaged.");
     }
     if (state_.infos.empty()) {
       throw Error(ErrorCode::bad_input,
@@ -106,7 +113,7 @@ class StateFinder {
         throw Error(ErrorCode::bad_input,
                     where_ + ": has the tensor \"" + printable(name) + "\" twice.");
       }
-      count();
+      count(info, sizeof(int64_t) * checked.strides.size() + checked.storage.size());
       state_.infos.push_back(std::move(info));
       state_.tensors.push_back(std::move(checked));
     }
@@ -116,8 +123,8 @@ class StateFinder {
   void collect(Id id, const std::string& name, size_t depth) {
     if (const auto* tensor = objects_.get<PickledObjects::Tensor>(id)) {
       if (checked_size(tensor->shape)) {
-        count();
         state_.others.push_back({name, tensor->type, tensor->shape});
+        count(state_.others.back(), 0);
       }
       return;
     }
@@ -136,14 +143,15 @@ class StateFinder {
     }
   }
 
-  void count() const {
-    if (state_.infos.size() + state_.others.size() >= kMostTensors) {
-      throw Error(ErrorCode::bad_input,
-                  where_ + ": has more than " + std::to_string(kMostTensors) + " tensors.");
+  /// Bounds what is kept of tensors; `more` are bytes beside the name and shape.
+  void count(const TensorInfo& info, size_t more) {
+    names_ += info.name.size() + sizeof(int64_t) * info.shape.size() + more;
+    if (state_.infos.size() + state_.others.size() >= kMostTensors || names_ > kMostNames) {
+      throw Error(ErrorCode::bad_input, where_ + ": has more tensors than a checkpoint can have.");
     }
   }
 
-  TorchTensor check(const PickledObjects::Tensor& tensor, const TensorInfo& info) const {
+  TorchTensor check(const PickledObjects::Tensor& tensor, const TensorInfo& info) {
     const auto refuse = [&](const std::string& what) {
       throw Error(ErrorCode::bad_input, where_ + ": tensor \"" + printable(info.name) + "\" " +
                                             what + "; the file is damaged.");
@@ -157,6 +165,7 @@ class StateFinder {
       refuse("needs a storage of " + std::to_string(storage.size) + " elements, and it has " +
              std::to_string(bytes) + " bytes");
     }
+    checked.storage_bytes = storage.size * width;
     const uint64_t elements = (storage.size - storage.begin) * width / size_of(tensor.type);
     uint64_t last = tensor.offset;  // the place of the last element
     for (size_t i = 0; size.value_or(0) > 0 && i < tensor.shape.size(); ++i) {
@@ -170,9 +179,12 @@ class StateFinder {
     if (!size || (*size > 0 && last >= elements)) refuse("lies outside its storage");
     if (static_cast<uint64_t>(*size) > elements) refuse("repeats the elements of its storage");
     const uint64_t before = storage.begin * width;
-    checked.offset = tensor.offset;
     checked.begin = before + (*size > 0 ? tensor.offset * size_of(tensor.type) : 0);
     checked.end = *size > 0 ? before + (last + 1) * size_of(tensor.type) : checked.begin;
+    if (seen_.insert(storage.key).second) held_ += bytes;
+    if (__builtin_add_overflow(needed_, checked.end - checked.begin, &needed_)) {
+      refuse("lies outside its storage");
+    }
     return checked;
   }
 
@@ -181,6 +193,10 @@ class StateFinder {
   const std::function<uint64_t(const std::string&)>& storage_bytes_;
   TorchState state_;
   std::unordered_set<Id> visited_;
+  size_t names_ = 0;
+  std::unordered_set<std::string_view> seen_;  // keys of storages
+  uint64_t held_ = 0;                          // bytes of these
+  uint64_t needed_ = 0;                        // bytes of them that tensors span
 };
 
 template <size_t kWidth>
@@ -219,6 +235,12 @@ void gather_elements(const TensorInfo& info, const std::vector<int64_t>& strides
 TorchState find_state(const PickledObjects& objects, const std::string& where,
                       const std::function<uint64_t(const std::string& key)>& storage_bytes) {
   return StateFinder(objects, where, storage_bytes).find();
+}
+
+bool repeats_storages(uint64_t needed, uint64_t held) {
+  constexpr uint64_t kMostOften = 16;
+  constexpr uint64_t kFew = 64 << 20;
+  return needed > kFew && (needed - kFew) / kMostOften > held;
 }
 
 bool is_contiguous(const TensorInfo& info, const TorchTensor& tensor) {

@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/files.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/pickle.h"
 #include "checkpoint/tensor.h"
 
@@ -12,8 +16,8 @@ namespace bertrand {
 
 /// A tensor in a storage of a PyTorch file, checked: all its elements lie in the storage.
 struct TorchTensor {
-  std::string storage;  ///< the storage's key
-  uint64_t offset = 0;  ///< elements in the storage before the first
+  std::string storage;         ///< the storage's key
+  uint64_t storage_bytes = 0;  ///< that the pickle says it has
   std::vector<int64_t> strides;
   uint64_t begin = 0;  ///< the bytes of the storage from the first to the last element
   uint64_t end = 0;
@@ -29,7 +33,8 @@ struct TorchState {
 };
 
 /// Throws Error (bad_input) where there are no tensors, or one lies outside its storage, or repeats
-/// its elements. `storage_bytes` gives the bytes of a storage by its key.
+/// its elements, or all together repeat their storages many times. `storage_bytes` gives the bytes
+/// of a storage by its key.
 TorchState find_state(const PickledObjects& objects, const std::string& where,
                       const std::function<uint64_t(const std::string& key)>& storage_bytes);
 
@@ -40,5 +45,31 @@ void gather(const TensorInfo& info, const TorchTensor& tensor, std::span<const s
 
 /// The elements lie one after the other without gaps.
 bool is_contiguous(const TensorInfo& info, const TorchTensor& tensor);
+
+/// Whether tensors that look at `needed` bytes of storages of `held` bytes do so more often than
+/// any program that shares them: reading each would take a time out of all proportion to the file.
+bool repeats_storages(uint64_t needed, uint64_t held);
+
+/// What both forms of PyTorch's files have in common.
+class TorchCheckpoint : public Checkpoint {
+ public:
+  TorchCheckpoint(MappedFile file, const std::filesystem::path& path)
+      : file_(std::move(file)), path_(path), where_(path.string()) {}
+
+  const std::vector<TensorInfo>& tensors() const override { return state_.infos; }
+  std::vector<File> files() const override { return {{path_, file_.bytes().size()}}; }
+  void release() const override { file_.release(); }
+
+ protected:
+  void set_state(TorchState state) {
+    state_ = std::move(state);
+    others_ = std::move(state_.others);
+  }
+
+  MappedFile file_;
+  std::filesystem::path path_;
+  std::string where_;
+  TorchState state_;
+};
 
 }  // namespace bertrand

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "checkpoint/torch_files.h"
 #include "checkpoint/weight_writer.h"
 #include "checkpoint/zip_writer.h"
 
@@ -68,39 +69,11 @@ class Pickler {
   std::string text_;
 };
 
-std::string pickle_of(const std::vector<TensorInfo>& tensors) {
-  Pickler pickle;
-  pickle.ordered_dictionary();
-  pickle.code("(");
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const TensorInfo& tensor = tensors[i];
-    std::vector<int64_t> strides(tensor.shape.size(), 1);
-    for (size_t d = strides.size(); d-- > 1;) strides[d - 1] = strides[d] * tensor.shape[d];
-    pickle.text(tensor.name);
-    pickle.global("torch._utils", "_rebuild_tensor_v2");
-    pickle.code("((");
-    pickle.text("storage");
-    pickle.global("torch", storage_type(tensor.type));
-    pickle.text(std::to_string(i));
-    pickle.text("cpu");
-    pickle.number(tensor.size());
-    pickle.code("tQ");
-    pickle.number(0);
-    pickle.tuple(tensor.shape);
-    pickle.tuple(strides);
-    pickle.code("\x89");  // no gradient wanted
-    pickle.ordered_dictionary();
-    pickle.code("tR");
-  }
-  pickle.code("u.");
-  return pickle.result();
-}
-
 class TorchWriter : public WeightWriter {
  public:
   TorchWriter(const std::filesystem::path& path, std::vector<TensorInfo> tensors)
       : where_(path.string()), zip_(path), tensors_(std::move(tensors)) {
-    zip_.add(kFolder + std::string("data.pkl"), pickle_of(tensors_));
+    zip_.add(kFolder + std::string("data.pkl"), torch_pickle(tensors_));
     zip_.add(kFolder + std::string("byteorder"), "little");
     begin();
   }
@@ -142,6 +115,34 @@ class TorchWriter : public WeightWriter {
 };
 
 }  // namespace
+
+std::string torch_pickle(const std::vector<TensorInfo>& tensors) {
+  Pickler pickle;
+  pickle.ordered_dictionary();
+  pickle.code("(");
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const TensorInfo& tensor = tensors[i];
+    std::vector<int64_t> strides(tensor.shape.size(), 1);
+    for (size_t d = strides.size(); d-- > 1;) strides[d - 1] = strides[d] * tensor.shape[d];
+    pickle.text(tensor.name);
+    pickle.global("torch._utils", "_rebuild_tensor_v2");
+    pickle.code("((");
+    pickle.text("storage");
+    pickle.global("torch", storage_type(tensor.type));
+    pickle.text(std::to_string(i));
+    pickle.text("cpu");
+    pickle.number(tensor.size());
+    pickle.code("tQ");
+    pickle.number(0);
+    pickle.tuple(tensor.shape);
+    pickle.tuple(strides);
+    pickle.code("\x89");  // no gradient wanted
+    pickle.ordered_dictionary();
+    pickle.code("tR");
+  }
+  pickle.code("u.");
+  return pickle.result();
+}
 
 std::unique_ptr<WeightWriter> make_torch_writer(const std::filesystem::path& path,
                                                 std::vector<TensorInfo> tensors) {

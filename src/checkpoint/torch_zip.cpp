@@ -12,55 +12,104 @@ namespace {
 constexpr uint64_t kMostPickle = 16 << 20;
 constexpr std::string_view kPickleName = "data.pkl";
 
-class TorchZip : public Checkpoint {
+class TorchZip : public TorchCheckpoint {
  public:
   TorchZip(MappedFile file, const std::filesystem::path& path)
-      : file_(std::move(file)),
-        path_(path),
-        where_(path.string()),
-        archive_(ZipArchive::parse(file_.bytes(), where_)) {
+      : TorchCheckpoint(std::move(file), path), archive_(ZipArchive::parse(file_.bytes(), where_)) {
     const ZipArchive::Entry& pickle = find_pickle();
     folder_ = pickle.name.substr(0, pickle.name.size() - kPickleName.size());
     if (pickle.size > kMostPickle) {
-      throw Error(ErrorCode::bad_input, where_ + ": its data.pkl has " +
-                                            std::to_string(pickle.size) +
-                                            " bytes, more than a checkpoint's can have.");
+      refuse("its data.pkl has " + std::to_string(pickle.size) +
+             " bytes, more than a checkpoint's can have.");
     }
     big_endian_ = read_byte_order();
     std::vector<std::byte> buffer;
     Cursor cursor(archive_.read(pickle, 0, pickle.size, /*check=*/true, buffer),
                   where_ + ": data.pkl");
     const PickledObjects objects = PickledObjects::parse(cursor, where_);
-    state_ = find_state(objects, where_, [&](const std::string& key) { return storage(key).size; });
-    others_ = std::move(state_.others);
+    set_state(
+        find_state(objects, where_, [&](const std::string& key) { return storage(key).size; }));
     checked_.resize(archive_.entries().size());
+    check_deflated();
   }
 
   std::string kind() const override { return "PyTorch (zip)"; }
-  const std::vector<TensorInfo>& tensors() const override { return state_.infos; }
-  std::vector<File> files() const override { return {{path_, file_.bytes().size()}}; }
-  void release() const override { file_.release(); }
 
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
     const TensorInfo& info = state_.infos[index];
     const TorchTensor& tensor = state_.tensors[index];
     const ZipArchive::Entry& entry = storage(tensor.storage);
-    const auto place = static_cast<size_t>(&entry - archive_.entries().data());
-    const bool check = !checked_[place];
-    checked_[place] = true;
-    const bool plain = is_contiguous(info, tensor) && (!big_endian_ || size_of(info.type) == 1);
     std::vector<std::byte> unpacked;
-    const auto bytes = archive_.read(entry, tensor.begin, tensor.end - tensor.begin, check,
-                                     plain ? buffer : unpacked);
+    const bool plain = is_plain(index);
+    const auto bytes = archive_.read(entry, tensor.begin, tensor.end - tensor.begin,
+                                     /*check=*/!checked(entry), plain ? buffer : unpacked);
+    checked(entry) = true;
     if (plain) {
       return bytes;
     }
-    buffer.resize(info.bytes());
+    make_room(buffer, info.bytes());
     gather(info, tensor, bytes, big_endian_, buffer);
     return buffer;
   }
 
+  void read_parts(size_t index, const PartCall& part) const override {
+    const TorchTensor& tensor = state_.tensors[index];
+    if (!is_plain(index)) {
+      return Checkpoint::read_parts(index, part);
+    }
+    const ZipArchive::Entry& entry = storage(tensor.storage);
+    archive_.read_parts(entry, tensor.begin, tensor.end - tensor.begin,
+                        /*check=*/!checked(entry), part);
+    checked(entry) = true;
+  }
+
  private:
+  /// The bytes in the storage are those of the tensor.
+  bool is_plain(size_t index) const {
+    const TensorInfo& info = state_.infos[index];
+    return is_contiguous(info, state_.tensors[index]) && (!big_endian_ || size_of(info.type) == 1);
+  }
+
+  size_t place_of(const ZipArchive::Entry& entry) const {
+    return static_cast<size_t>(&entry - archive_.entries().data());
+  }
+  std::vector<bool>::reference checked(const ZipArchive::Entry& entry) const {
+    return checked_[place_of(entry)];
+  }
+
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw Error(ErrorCode::bad_input, where_ + ": " + what);
+  }
+
+  /// A deflated entry can claim a thousand times its bytes in the file. It is refused where it
+  /// claims more than the storage it stands for, or would be unpacked again and again.
+  void check_deflated() const {
+    constexpr uint64_t kMostTwice = 48 << 20;  // held both as they are stored and in order
+    std::vector<uint64_t> unpacked(archive_.entries().size());
+    for (size_t i = 0; i < state_.tensors.size(); ++i) {
+      const TorchTensor& tensor = state_.tensors[i];
+      const ZipArchive::Entry& entry = storage(tensor.storage);
+      if (!entry.deflated) continue;
+      const std::string name = "storage \"" + printable(tensor.storage) + "\"";
+      if (entry.size != tensor.storage_bytes) {
+        refuse(name + " would unpack to " + std::to_string(entry.size) + " bytes, and it has " +
+               std::to_string(tensor.storage_bytes) + "; the file is damaged.");
+      }
+      const std::string remedy =
+          "; pack the archive again without compression (unzip it; zip -0 -r).";
+      uint64_t& sum = unpacked[place_of(entry)];
+      if (__builtin_add_overflow(sum, tensor.end, &sum) || repeats_storages(sum, entry.size)) {
+        refuse(name + " is deflated and holds so many tensors that it would be unpacked too often" +
+               remedy);
+      }
+      if (!is_plain(i) && tensor.end - tensor.begin > kMostTwice) {
+        refuse("tensor \"" + printable(state_.infos[i].name) +
+               "\" is deflated and does not lie in order, so that much memory would be needed" +
+               remedy);
+      }
+    }
+  }
+
   const ZipArchive::Entry& find_pickle() const {
     const ZipArchive::Entry* found = nullptr;
     for (const ZipArchive::Entry& entry : archive_.entries()) {
@@ -68,9 +117,9 @@ class TorchZip : public Checkpoint {
       if (fits && (found == nullptr || entry.name.size() < found->name.size())) found = &entry;
     }
     if (found == nullptr) {
-      throw Error(ErrorCode::bad_input, where_ +
-                                            ": is a ZIP file without data.pkl, so PyTorch did not "
-                                            "write it; unpack it if a model is in it.");
+      refuse(
+          "is a ZIP file without data.pkl, so PyTorch did not write it; unpack it if a model is in "
+          "it.");
     }
     return *found;
   }
@@ -78,8 +127,7 @@ class TorchZip : public Checkpoint {
   const ZipArchive::Entry& storage(const std::string& key) const {
     const ZipArchive::Entry* entry = archive_.find(folder_ + "data/" + key);
     if (entry == nullptr) {
-      throw Error(ErrorCode::bad_input,
-                  where_ + ": storage \"" + printable(key) + "\" is missing; the file is damaged.");
+      refuse("storage \"" + printable(key) + "\" is missing; the file is damaged.");
     }
     return *entry;
   }
@@ -95,19 +143,15 @@ class TorchZip : public Checkpoint {
         archive_.read(*entry, 0, std::min(entry->size, kMost), /*check=*/false, buffer);
     const std::string_view order(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     if (order != "little" && order != "big") {
-      throw Error(ErrorCode::bad_input, where_ + ": its byteorder is \"" + printable(order) +
-                                            "\", neither little nor big; the file is damaged.");
+      refuse("its byteorder is \"" + printable(order) +
+             "\", neither little nor big; the file is damaged.");
     }
     return order == "big";
   }
 
-  MappedFile file_;
-  std::filesystem::path path_;
-  std::string where_;
   ZipArchive archive_;
   std::string folder_;
   bool big_endian_ = false;
-  TorchState state_;
   mutable std::vector<bool> checked_;  // by entry: its checksum was right
 };
 

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <iterator>
 #include <memory>
-#include <optional>
 #include <zlib.h>
 
 #include "base/error.h"
@@ -42,6 +41,13 @@ struct Header {
   uint16_t method = 0;
   uint64_t stored = 0;  // bytes in the archive
   uint64_t offset = 0;  // of the local header
+};
+
+/// Bytes of the file that belong to one entry or to the directory.
+struct Range {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  std::string_view name;
 };
 
 uint32_t number_at(std::span<const std::byte> bytes, size_t place) {
@@ -179,6 +185,20 @@ uint32_t crc_of(std::span<const std::byte> bytes, uint32_t crc = 0) {
       crc32_z(crc, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
+/// A small file whose entries share their bytes could unpack to any size.
+void refuse_overlaps(std::vector<Range> ranges, const std::string& where) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  const auto found = std::adjacent_find(
+      ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.end > b.begin; });
+  if (found != ranges.end()) {
+    throw Error(ErrorCode::bad_input, where + ": entry \"" + printable(found->name) +
+                                          "\" lies over what follows it at byte " +
+                                          std::to_string(std::next(found)->begin) +
+                                          "; the file is damaged.");
+  }
+}
+
 }  // namespace
 
 ZipArchive ZipArchive::parse(std::span<const std::byte> file, const std::string& where) {
@@ -194,6 +214,8 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> file, const std::string&
   }
   ZipArchive archive;
   archive.where_ = where;
+  std::vector<Range> ranges = {
+      {directory.offset, directory.offset + directory.size, "(the directory)"}};
   Cursor cursor(
       file.subspan(static_cast<size_t>(directory.offset), static_cast<size_t>(directory.size)),
       where, static_cast<size_t>(directory.offset));
@@ -201,8 +223,11 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> file, const std::string&
     Header header = read_header(cursor, where);
     header.entry.deflated = header.method == Z_DEFLATED;
     header.entry.bytes = stored_bytes(file, header, where);
+    const auto end = static_cast<uint64_t>(header.entry.bytes.data() - file.data());
+    ranges.push_back({header.offset, end + header.stored, header.entry.name});
     archive.entries_.push_back(std::move(header.entry));
   }
+  refuse_overlaps(std::move(ranges), where);
   const auto by_name = [](const Entry& a, const Entry& b) { return a.name < b.name; };
   std::sort(archive.entries_.begin(), archive.entries_.end(), by_name);
   const auto same =
@@ -221,24 +246,60 @@ const ZipArchive::Entry* ZipArchive::find(std::string_view name) const {
   return found == entries_.end() || found->name != name ? nullptr : &*found;
 }
 
-std::span<const std::byte> ZipArchive::read(const Entry& entry, uint64_t begin, uint64_t count,
-                                            bool check, std::vector<std::byte>& buffer) const {
+void ZipArchive::check_range(const Entry& entry, uint64_t begin, uint64_t count) const {
   if (begin > entry.size || count > entry.size - begin) {
     damaged(entry, "is too short");
   }
-  if (entry.deflated) {
-    buffer.resize(static_cast<size_t>(count));
-    inflate(entry, begin, check, buffer);
-    return buffer;
-  }
+}
+
+std::span<const std::byte> ZipArchive::stored(const Entry& entry, uint64_t begin, uint64_t count,
+                                              bool check) const {
   if (check && crc_of(entry.bytes) != entry.crc) {
     damaged(entry, "does not have the checksum that the directory says");
   }
   return entry.bytes.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
 }
 
-void ZipArchive::inflate(const Entry& entry, uint64_t begin, bool check,
-                         std::span<std::byte> out) const {
+std::span<const std::byte> ZipArchive::read(const Entry& entry, uint64_t begin, uint64_t count,
+                                            bool check, std::vector<std::byte>& buffer) const {
+  check_range(entry, begin, count);
+  if (!entry.deflated) {
+    return stored(entry, begin, count, check);
+  }
+  make_room(buffer, static_cast<size_t>(count));
+  std::byte* out = buffer.data();
+  inflate(entry, begin, count, check, [&](std::span<const std::byte> piece) {
+    out = std::copy(piece.begin(), piece.end(), out);
+  });
+  return buffer;
+}
+
+void ZipArchive::read_parts(const Entry& entry, uint64_t begin, uint64_t count, bool check,
+                            const PartCall& part) const {
+  check_range(entry, begin, count);
+  if (!entry.deflated) {
+    part(stored(entry, begin, count, check));
+    return;
+  }
+  std::vector<std::byte> block;
+  block.reserve(static_cast<size_t>(std::min<uint64_t>(count, kPartBytes)));
+  inflate(entry, begin, count, check, [&](std::span<const std::byte> piece) {
+    while (!piece.empty()) {
+      const auto first = piece.first(std::min(piece.size(), kPartBytes - block.size()));
+      block.insert(block.end(), first.begin(), first.end());
+      piece = piece.subspan(first.size());
+      if (block.size() == kPartBytes) {
+        part(block);
+        block.clear();
+      }
+    }
+  });
+  if (!block.empty() || count == 0) part(block);
+}
+
+/// Unpacks an entry and calls `piece` with what lies in [begin, begin + count).
+void ZipArchive::inflate(const Entry& entry, uint64_t begin, uint64_t count, bool check,
+                         const PartCall& piece) const {
   z_stream stream{};
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) {
     throw Error(ErrorCode::runtime, where_ + ": zlib has no memory to unpack with.");
@@ -264,14 +325,13 @@ void ZipArchive::inflate(const Entry& entry, uint64_t begin, bool check,
       damaged(entry, "cannot be unpacked");
     }
     const uint64_t from = std::max(done, begin);
-    const uint64_t to = std::min(done + made.size(), begin + out.size());
+    const uint64_t to = std::min(done + made.size(), begin + count);
     if (from < to) {
-      std::memcpy(out.data() + (from - begin), made.data() + (from - done),
-                  static_cast<size_t>(to - from));
+      piece(made.subspan(static_cast<size_t>(from - done), static_cast<size_t>(to - from)));
     }
     done += made.size();
     crc = check ? crc_of(made, crc) : crc;
-    if (!check && done >= begin + out.size()) {
+    if (!check && done >= begin + count) {
       return;
     }
   }

@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "base/files.h"
+#include "checkpoint/zip_records.h"
 
 namespace bertrand {
 
 /// Writes a ZIP archive of stored entries in one pass: an entry's checksum follows its content.
-/// ZIP64 where sizes or places need it. Source: PKWARE's APPNOTE.TXT 6.3.10.
 class ZipWriter {
  public:
   explicit ZipWriter(const std::filesystem::path& path) : file_(path) {}
@@ -30,17 +30,11 @@ class ZipWriter {
   void commit();
 
  private:
-  struct Entry {
-    std::string name;
-    uint64_t size = 0;
-    uint64_t offset = 0;
-    uint32_t crc = 0;
-  };
   void put(std::string_view text);
 
   AtomicFile file_;
   uint64_t at_ = 0;
-  std::vector<Entry> entries_;
+  std::vector<ZipRecord> entries_;
 };
 
 }  // namespace bertrand

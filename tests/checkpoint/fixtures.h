@@ -39,6 +39,9 @@ class TemporaryFolder {
 };
 
 inline void write(const std::filesystem::path& path, std::string_view text) {
+  // A file that is cut to nothing and written again is flushed to the disk by some file systems.
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
   std::ofstream(path, std::ios::binary) << text;
 }
 

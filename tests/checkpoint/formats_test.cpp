@@ -10,6 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/fixtures.h"
+#include "checkpoint/peak_memory.h"
 #include "shared_data.h"
 
 namespace bertrand {
@@ -91,7 +92,7 @@ TEST_P(TorchFormats, ReadsEveryKindOfTensor) {
 INSTANTIATE_TEST_SUITE_P(Files, TorchFormats,
                          ::testing::Values("torch_zip/stored.pt", "torch_zip/deflated.pt",
                                            "torch_zip/big-endian.pt", "torch_zip/nested.pt",
-                                           "torch_legacy/plain.pt"));
+                                           "torch_zip/zip64.pt", "torch_legacy/plain.pt"));
 
 TEST(TfBundle, JoinsSlicesOverShardsAndTellsTheOptimizer) {
   for (const char* name : {"tf_index/plain", "tf_index/snappy", "tf_index/plain.index",
@@ -173,6 +174,17 @@ TEST(OpenCheckpoint, TellsWhatIsNotReadAndWhatToDo) {
               HasSubstr("there is no such checkpoint"));
 }
 
+TEST(OpenCheckpoint, KnowsSafetensorsByMoreThanItsLength) {
+  const test::TemporaryFolder folder;
+  // The length of the header stands first: with 640 bytes the file begins as a pickle does.
+  for (const size_t length : {0x80, 0x280, 0x480, 0x7b, 0x120}) {
+    std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+    header.resize(length, ' ');
+    test::write(folder / "x", test::safetensors(header, "q"));
+    EXPECT_EQ(open_checkpoint(folder / "x")->kind(), "safetensors") << length;
+  }
+}
+
 /// Every beginning of a file, and the file with one bit turned, is refused with an Error or read.
 class DamagedFiles : public ::testing::TestWithParam<const char*> {};
 
@@ -187,12 +199,14 @@ TEST_P(DamagedFiles, AreRefusedOrRead) {
   size_t refused = 0;
   const auto attempt = [&](const std::string& content) {
     test::write(path, content);
+    const test::PeakMemory peak;
     try {
       read_all(path);
     } catch (const Error& error) {
       ++refused;
       EXPECT_THAT(error.what(), HasSubstr(folder.path().string()));
     }
+    EXPECT_LT(peak.bytes(), test::kMostMemory);
   };
   for (size_t size = 0; size < whole.size(); ++size) attempt(whole.substr(0, size));
   EXPECT_EQ(refused, whole.size());
@@ -207,9 +221,55 @@ TEST_P(DamagedFiles, AreRefusedOrRead) {
 
 INSTANTIATE_TEST_SUITE_P(Files, DamagedFiles,
                          ::testing::Values("torch_zip/stored.pt", "torch_zip/deflated.pt",
-                                           "torch_zip/big-endian.pt", "torch_legacy/plain.pt",
-                                           "tf_index/plain.index", "tf_index/snappy.index",
+                                           "torch_zip/big-endian.pt", "torch_zip/zip64.pt",
+                                           "torch_legacy/plain.pt", "tf_index/plain.index",
+                                           "tf_index/snappy.index",
                                            "safetensors/plain.safetensors"));
+
+TEST(DamagedDataFiles, AreRefusedAtEveryByte) {
+  const test::TemporaryFolder folder;
+  for (const auto& entry : std::filesystem::directory_iterator(corpus("tf_index"))) {
+    test::write(folder / entry.path().filename().string(), test::read(entry.path()));
+  }
+  const std::string name = "plain.data-00000-of-00002";
+  const std::string whole = test::read(folder / name);
+  const auto refusal = [&](const std::string& content) {
+    test::write(folder / name, content);
+    return test::error_of(3, [&] { read_all(folder / "plain"); });
+  };
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_THAT(refusal(whole.substr(0, i)), HasSubstr(name));
+    std::string damaged = whole;
+    damaged[i] = static_cast<char>(damaged[i] ^ 0x10);
+    EXPECT_THAT(refusal(damaged), HasSubstr("does not have the checksum of the index"));
+  }
+}
+
+TEST(DamagedIndexes, AreRefusedAtEveryByte) {
+  const test::TemporaryFolder folder;
+  for (const char* name : {"part-00001-of-00002.safetensors", "part-00002-of-00002.safetensors"}) {
+    test::write(folder / name, test::read(corpus("safetensors") / name));
+  }
+  const std::string name = "model.safetensors.index.json";
+  const std::string whole = test::read(corpus("shard_index") / name);
+  const auto attempt = [&](const std::string& content) {
+    test::write(folder / name, content);
+    try {
+      read_all(folder / name);
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(folder.path().string()));
+      return false;
+    }
+    return true;
+  };
+  EXPECT_TRUE(attempt(whole));
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_FALSE(attempt(whole.substr(0, i))) << i;
+    std::string damaged = whole;
+    damaged[i] = static_cast<char>(damaged[i] ^ 0x10);
+    attempt(damaged);
+  }
+}
 
 }  // namespace
 }  // namespace bertrand

@@ -1,0 +1,134 @@
+// Checkpoints of TensorFlow 1 made by hand: of any size, and able to lie.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoint/crc32c.h"
+#include "checkpoint/tensor.h"
+#include "model/config.h"
+#include "model/parameters.h"
+
+namespace bertrand::test {
+
+inline uint32_t masked_checksum(const std::string& text) {
+  return masked_crc32c(crc32c(std::as_bytes(std::span(text.data(), text.size()))));
+}
+
+inline std::string varint(uint64_t value) {
+  std::string text;
+  for (; value >= 0x80; value >>= 7) text += static_cast<char>(value | 0x80);
+  return text + static_cast<char>(value);
+}
+
+/// A field of a message: a number, or a text or message.
+inline std::string field(uint64_t number, uint64_t value) {
+  return varint(number << 3) + varint(value);
+}
+inline std::string field(uint64_t number, const std::string& value) {
+  return varint(number << 3 | 2) + varint(value.size()) + value;
+}
+
+/// What an index tells of a tensor.
+struct MadeVariable {
+  std::vector<uint64_t> shape;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+  uint32_t checksum = 0;  ///< masked
+};
+
+inline std::string message_of(const MadeVariable& variable) {
+  constexpr uint64_t kFloat = 1;
+  std::string shape;
+  for (const uint64_t size : variable.shape) shape += field(2, field(1, size));
+  std::string message = field(1, kFloat) + field(2, shape) + field(4, variable.offset) +
+                        field(5, variable.size) + varint(6 << 3 | 5);
+  return message.append(reinterpret_cast<const char*>(&variable.checksum),
+                        sizeof variable.checksum);
+}
+
+/// A block of a table, with how it is packed and its checksum.
+inline std::string block_of(const std::string& content, char packing = '\0') {
+  const std::string body = content + packing;
+  const uint32_t checksum = masked_checksum(body);
+  return body + std::string(reinterpret_cast<const char*>(&checksum), sizeof checksum);
+}
+
+inline std::string entry_of(const std::string& key, const std::string& value) {
+  return varint(0) + varint(key.size()) + varint(value.size()) + key + value;
+}
+
+/// A table whose one block of entries is `block`, packed or not.
+inline std::string made_table(const std::string& block) {
+  constexpr size_t kTrailer = 5;
+  const std::string restarts("\0\0\0\0\1\0\0\0", 8);
+  const std::string handle = varint(0) + varint(block.size() - kTrailer);
+  const std::string index = block_of(entry_of("\xff", handle) + restarts);
+  std::string footer =
+      varint(0) + varint(0) + varint(block.size()) + varint(index.size() - kTrailer);
+  footer.resize(40);
+  return block + index + footer + "\x57\xfb\x80\x8b\x24\x75\x47\xdb";
+}
+
+/// The index of one data file.
+inline std::string made_index(const std::map<std::string, MadeVariable>& variables) {
+  std::string entries = entry_of("", field(1, 1));
+  for (const auto& [name, variable] : variables) entries += entry_of(name, message_of(variable));
+  return made_table(block_of(entries + std::string("\0\0\0\0\1\0\0\0", 8)));
+}
+
+/// A parameter as Google's TensorFlow code calls it, and whether it is stored turned.
+inline std::pair<std::string, bool> tf_name(const ParameterInfo& info) {
+  std::string name = info.name;
+  const auto replace = [&](const std::string& old, const std::string& fresh) {
+    if (const size_t place = name.find(old); place != std::string::npos) {
+      name.replace(place, old.size(), fresh);
+    }
+  };
+  replace("qa_outputs.weight", "cls.squad.output_weights");
+  replace("qa_outputs.bias", "cls.squad.output_bias");
+  replace("_embeddings.weight", "_embeddings");
+  replace("LayerNorm.weight", "LayerNorm.gamma");
+  replace("LayerNorm.bias", "LayerNorm.beta");
+  replace("layer.", "layer_");
+  const bool is_kernel = name.ends_with(".weight");
+  replace(".weight", ".kernel");
+  std::replace(name.begin(), name.end(), '.', '/');
+  return {name, is_kernel};
+}
+
+/// Writes a BERT with a span head whose values are counted up. Little memory is needed.
+inline void write_bundle(const std::string& prefix, const BertConfig& config) {
+  constexpr size_t kBlock = 1 << 16;
+  std::ofstream data(prefix + ".data-00000-of-00001", std::ios::binary);
+  std::map<std::string, MadeVariable> variables;
+  std::vector<float> block(kBlock);
+  uint64_t offset = 0;
+  for (const ParameterInfo& info : bert_parameters(config)) {
+    const auto [name, is_kernel] = tf_name(info);
+    MadeVariable variable{{info.shape.begin(), info.shape.end()},
+                          offset,
+                          static_cast<uint64_t>(info.size()) * sizeof(float)};
+    if (is_kernel) std::reverse(variable.shape.begin(), variable.shape.end());
+    uint32_t crc = 0;
+    for (size_t at = 0; at < static_cast<size_t>(info.size()); at += kBlock) {
+      const size_t count = std::min(kBlock, static_cast<size_t>(info.size()) - at);
+      for (size_t i = 0; i < count; ++i) block[i] = static_cast<float>(at + i);
+      const auto bytes = std::as_bytes(std::span(block).first(count));
+      crc = crc32c(bytes, crc);
+      data.write(reinterpret_cast<const char*>(bytes.data()),
+                 static_cast<std::streamsize>(bytes.size()));
+    }
+    variable.checksum = masked_crc32c(crc);
+    offset += variable.size;
+    variables[name] = variable;
+  }
+  std::ofstream(prefix + ".index", std::ios::binary) << made_index(variables);
+}
+
+}  // namespace bertrand::test
