@@ -217,7 +217,7 @@ TEST(Windows, NeedRoomForTheContext) {
   const Dataset dataset = about("the fox", {question("who"), question("who jumps")});
   WindowOptions options;
   options.max_seq_length = 3;
-  expect_usage_error(dataset, options, "max_seq_length");
+  expect_usage_error(dataset, options, "--max-seq-length");
   options.max_seq_length = 6;  // enough for the first question
   expect_usage_error(dataset, options, "question 2 has 3 tokens");
   options.max_query_length = 2;
