@@ -1,6 +1,7 @@
 #include "checkpoint/model_folder.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -13,6 +14,8 @@
 
 namespace bertrand {
 namespace {
+
+constexpr std::string_view kPooler = "bert.pooler.";
 
 std::filesystem::path config_path(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder)) {
@@ -168,7 +171,8 @@ StoredParameter open_weight(std::shared_ptr<const Checkpoint> checkpoint, const 
   if (weight.scale) {
     std::vector<std::byte> buffer;
     opened->scales.resize(static_cast<size_t>(weight.info.shape[0]));
-    widen(DataType::f32, checkpoint->read(*weight.scale, buffer), opened->scales);
+    const auto all = checkpoint->read(*weight.scale, buffer);  // rows may be cut
+    widen(DataType::f32, all.first(opened->scales.size() * sizeof(float)), opened->scales);
     stored.int8 = {reinterpret_cast<const int8_t*>(opened->bytes.data()), opened->bytes.size()};
     stored.scales = opened->scales;
   }
@@ -206,13 +210,18 @@ ParameterReader ModelFolder::parameters(uint64_t seed) const {
 std::map<std::string, std::vector<float>> ModelFolder::pooler() const {
   std::map<std::string, std::vector<float>> pooler;
   for (const auto& [name, weight] : stored_) {
-    if (name.starts_with("bert.pooler.")) {
+    if (name.starts_with(kPooler)) {
       std::vector<float>& values = pooler[name];
       values.resize(static_cast<size_t>(weight.info.size()));
       open_weight(checkpoint_, weight).read(/*first=*/0, values);
     }
   }
   return pooler;
+}
+
+bool ModelFolder::has_pooler() const {
+  const auto found = stored_.lower_bound(std::string(kPooler));
+  return found != stored_.end() && found->first.starts_with(kPooler);
 }
 
 }  // namespace bertrand

@@ -55,6 +55,7 @@ class ModelFolder {
   /// "bert.pooler.dense.weight" [hidden, hidden] and ".bias" [hidden], converted to f32; empty
   /// where the folder has none.
   std::map<std::string, std::vector<float>> pooler() const;
+  bool has_pooler() const;
 
  private:
   std::filesystem::path path_;

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/safetensors.h"
+#include "model/int8.h"
 
 namespace bertrand {
 namespace {
@@ -51,30 +52,22 @@ bool becomes_int8(const ModelFolderContents& contents, const ParameterInfo& info
   return contents.type == DataType::i8 && info.shape.size() == 2 && info.shape[0] > kFewRows;
 }
 
-/// Rows to whole numbers from -127 to 127 times a factor of the row's own.
+/// Rows as whole numbers times a factor of the row's own.
 void write_int8(const ParameterInfo& info, std::span<const float> values, SafetensorsWriter& writer,
                 const std::string& where) {
-  constexpr float kMost = 127;
   const auto columns = static_cast<size_t>(info.shape[1]);
   std::vector<std::byte> bytes(values.size());
   std::vector<float> scales(static_cast<size_t>(info.shape[0]));
   for (size_t row = 0; row < scales.size(); ++row) {
     const auto of_row = values.subspan(row * columns, columns);
-    float most = 0;
-    for (const float value : of_row) {
-      if (!std::isfinite(value)) {
-        throw Error(
-            ErrorCode::bad_input,
-            where + ": " + info.name + " holds NaN or infinity, which 8-bit numbers cannot.");
-      }
-      most = std::max(most, std::fabs(value));
+    const Int8Scale scale = Int8Scale::of(of_row);
+    if (std::isnan(scale.scale)) {
+      throw Error(ErrorCode::bad_input,
+                  where + ": " + info.name + " holds NaN or infinity, which 8-bit numbers cannot.");
     }
-    scales[row] = most / kMost;
-    const float inverse = most > 0 ? kMost / most : 0;
-    for (size_t i = 0; i < columns; ++i) {
-      bytes[row * columns + i] =
-          static_cast<std::byte>(static_cast<int8_t>(std::lround(of_row[i] * inverse)));
-    }
+    scales[row] = scale.scale;
+    std::transform(of_row.begin(), of_row.end(), bytes.data() + row * columns,
+                   [&](float value) { return static_cast<std::byte>(scale.round(value)); });
   }
   writer.write_bytes(bytes);
   writer.write(scales);

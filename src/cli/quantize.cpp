@@ -69,7 +69,7 @@ void run(const Flags& flags) {
   const bool lower_case = load_tokenizer(model, flags.lower_case).lower_case;
   write_folder(flags.out,
                [&](const fs::path& partial) { write_quantized(model, lower_case, partial); });
-  if (!model.pooler().empty()) spdlog::info("The pooler is left out: answers do not need it.");
+  if (model.has_pooler()) spdlog::info("The pooler is left out: answers do not need it.");
   for (const std::string& note : model.notes()) spdlog::info("{}.", note);
   const auto size = [](const fs::path& folder) {
     std::error_code none;

@@ -1,6 +1,7 @@
 // Model folders with 8-bit weights: written, read, and refused where they do not fit.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <string>
@@ -148,6 +149,60 @@ TEST_F(EightBitFolder, RefusesWhatDoesNotFit) {
                           {query + "weight_scale", DataType::f32, {6}},
                           {query.substr(5) + "weight_scale", DataType::f32, {6}}}),
               HasSubstr("query.weight_scale is not a part of this model"));
+}
+
+/// The word embeddings' rows, read from a folder written with `change` made to them.
+std::vector<float> read_word_embeddings(const test::TemporaryFolder& folder,
+                                        const std::function<void(std::vector<float>&)>& change) {
+  ModelFolderContents contents = small_contents(folder);
+  contents.type = DataType::i8;
+  contents.store_parameters = [&](const ParameterWriter& write) {
+    for (const ParameterInfo& info : bert_parameters(small_config())) {
+      auto values = test::small_values(info);
+      if (info.name == "bert.embeddings.word_embeddings.weight") change(values);
+      write(info, values);
+    }
+  };
+  write_model_folder(folder.path(), contents);
+  const ParameterInfo info = bert_parameters(small_config())[0];
+  std::vector<float> values(static_cast<size_t>(info.size()));
+  ModelFolder::open(folder.path()).parameters(kSeed)(info, values);
+  return values;
+}
+
+TEST_F(EightBitFolder, RowsOfTinyNumbersAreZeros) {
+  const auto values = read_word_embeddings(folder_, [](std::vector<float>& rows) {
+    std::fill_n(rows.begin(), 6, 1e-37F);
+    std::fill_n(rows.begin() + 6, 6, std::numeric_limits<float>::denorm_min());
+    std::fill_n(rows.begin() + 12, 6, 2e-36F);
+  });
+  for (size_t i = 0; i < 12; ++i) EXPECT_EQ(values[i], 0) << i;
+  for (size_t i = 12; i < 18; ++i) EXPECT_NEAR(values[i], 2e-36F, 1e-38F) << i;
+}
+
+TEST_F(EightBitFolder, CutsRowsThatPadTheVocabulary) {
+  const auto exact = read_word_embeddings(folder_, [](auto&) {});
+  const SafetensorsFile file = SafetensorsFile::open(folder_ / "model.safetensors");
+  constexpr int64_t kRows = 16;  // vocab_size is 9
+  std::vector<TensorInfo> infos;
+  for (const TensorView& tensor : file.tensors()) {
+    infos.push_back({tensor.name, tensor.type, tensor.shape});
+    if (tensor.name.find("word_embeddings") != std::string::npos) infos.back().shape[0] = kRows;
+  }
+  const test::TemporaryFolder padded;
+  SafetensorsWriter writer(padded / "model.safetensors", infos);
+  for (size_t i = 0; i < infos.size(); ++i) {
+    std::vector<std::byte> bytes(file.tensors()[i].bytes.begin(), file.tensors()[i].bytes.end());
+    bytes.resize(infos[i].bytes());
+    writer.write_bytes(bytes);
+  }
+  writer.commit();
+  test::write(padded / "config.json", small_config().to_json());
+  const ModelFolder folder = ModelFolder::open(padded.path());
+  EXPECT_THAT(folder.notes(), ElementsAre(HasSubstr("the last 7 of 16 rows")));
+  std::vector<float> values(exact.size());
+  folder.parameters(kSeed)(bert_parameters(small_config())[0], values);
+  EXPECT_EQ(values, exact);
 }
 
 }  // namespace

@@ -2,35 +2,17 @@
 // them for any processor.
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
 #include "engine/cpu/int8.h"
+#include "model/int8.h"
 
 namespace bertrand::cpu {
 namespace {
 
 constexpr int32_t kMost = 127;   // a row's largest number
 constexpr size_t kPiece = 1024;  // numbers that are made at once; whole groups of four
-
-/// The bits of the largest magnitude, which compare as the magnitudes do; those of infinity and NaN
-/// are above all finite ones'.
-int32_t largest_bits(size_t count, const float* x) {
-  int32_t most = 0;
-  for (size_t i = 0; i < count; ++i) {
-    most = std::max(most, std::bit_cast<int32_t>(x[i]) & 0x7fffffff);
-  }
-  return most;
-}
-
-/// As std::lround does: halves go away from zero.
-int32_t round_half_away(float x) {
-  const auto whole = static_cast<int32_t>(x);
-  const float rest = x - static_cast<float>(whole);
-  return whole + static_cast<int32_t>(rest >= 0.5F) - static_cast<int32_t>(rest <= -0.5F);
-}
 
 /// Numbers [first, first + count) of one column go to its place in the panel, four at a time.
 void put(size_t first, size_t count, const int8_t* numbers, int8_t* column) {
@@ -59,19 +41,16 @@ int8_t* Int8Weights::column(size_t row) {
 }
 
 void Int8Weights::set_row(size_t row, const float* values) {
-  constexpr int32_t kInfinity = 0x7f800000;
-  const int32_t bits = largest_bits(k, values);
-  const auto most = std::bit_cast<float>(bits);
-  scales[row] = bits < kInfinity ? most / kMost : NAN;
-  const float inverse = bits > 0 && bits < kInfinity ? kMost / most : 0.0F;
-  const bool has_numbers = inverse > 0 && std::isfinite(inverse);
+  const Int8Scale scale = Int8Scale::of({values, k});
+  const bool has_numbers = scale.inverse > 0;
+  scales[row] = scale.scale;
   std::array<int8_t, kPiece> numbers = {};
   sums[row] = 0;
   for (size_t first = 0; first < k; first += kPiece) {
     const size_t count = std::min(kPiece, k - first);
     int32_t sum = 0;
     for (size_t i = 0; has_numbers && i < count; ++i) {
-      const int32_t number = round_half_away(values[first + i] * inverse);
+      const int32_t number = scale.round(values[first + i]);
       numbers[i] = static_cast<int8_t>(number);
       sum += number;
     }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/cpu/int8.h"
 #include "engine/cpu/int8_vnni.h"
@@ -72,7 +73,9 @@ void round_row(size_t count, const float* x, float inverse, int32_t zero, Q* q) 
 void quantize_row(size_t count, const float* x, uint8_t* q, float* scale, int32_t* zero) {
   const size_t filled = (count + 3) / 4 * 4;
   const Range range = range_of(count, x);
-  if (!range.is_finite || range.least == range.most) {
+  // Of a smaller scale there would be no finite inverse: such a row counts as zeros.
+  constexpr float kLeastRange = 255 * std::numeric_limits<float>::min();
+  if (!range.is_finite || range.most - range.least < kLeastRange) {
     *scale = range.is_finite ? 1.0F : NAN;
     *zero = 0;
     std::fill_n(q, 2 * filled, uint8_t{0});

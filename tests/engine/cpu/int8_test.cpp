@@ -130,6 +130,28 @@ TEST_P(Int8, ConstantRowsAndColumnsAreExact) {
   }
 }
 
+TEST_P(Int8, RowsOfTinyNumbersAreZeros) {
+  const Shape shape = {3, 3, 40};
+  auto a = random_floats(shape.m * shape.k, 9);
+  auto b = random_floats(shape.n * shape.k, 10);
+  const auto tiny = [&](std::vector<float>& values, size_t row, float value) {
+    for (size_t i = 0; i < shape.k; ++i) values[row * shape.k + i] = i % 2 == 0 ? value : -value;
+  };
+  tiny(a, 0, 1e-37F);
+  tiny(a, 1, std::numeric_limits<float>::denorm_min());
+  tiny(b, 0, 1e-37F);
+  tiny(b, 1, std::numeric_limits<float>::denorm_min());
+  const auto c = int8_product(shape, a, b, {1.0F, 2.0F, 3.0F});
+  const size_t stride = shape.n + 3;
+  for (size_t i = 0; i < shape.m; ++i) {
+    EXPECT_EQ(c[i * stride], 1.0F) << i;
+    EXPECT_EQ(c[i * stride + 1], 2.0F) << i;
+  }
+  EXPECT_EQ(c[2], 3.0F);
+  EXPECT_EQ(c[stride + 2], 3.0F);
+  EXPECT_NE(c[2 * stride + 2], 3.0F);
+}
+
 TEST_P(Int8, WhatIsNoNumberShows) {
   const Shape shape = {2, 2, 40};
   for (const float wrong :
@@ -176,12 +198,13 @@ Column rounded(std::vector<float> row) {
     most = std::max(most, std::fabs(value));
     is_finite = is_finite && std::isfinite(value);
   }
+  // Below this the scale is no normal number, and the row counts as zeros.
+  if (most < 127 * std::numeric_limits<float>::min()) most = 0;
   const float inverse = most > 0 && is_finite ? 127 / most : 0.0F;
   Column column{{}, is_finite ? most / 127 : std::nanf(""), 0};
   row.resize((row.size() + 3) / 4 * 4, 0.0F);
   for (const float value : row) {
-    const bool is_zero = inverse == 0 || !std::isfinite(inverse);
-    const auto number = static_cast<int32_t>(is_zero ? 0 : std::lround(value * inverse));
+    const auto number = static_cast<int32_t>(inverse == 0 ? 0 : std::lround(value * inverse));
     column.numbers.push_back(static_cast<int8_t>(number));
     column.sum += number;
   }
