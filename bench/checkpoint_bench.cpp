@@ -59,7 +59,7 @@ void convert_to(const fs::path& in, const fs::path& out) {
 }
 
 /// As a plain program copies: a block after the other, flushed to the disk at the end.
-void copy(const fs::path& from, const fs::path& to) {
+void copy_in_blocks(const fs::path& from, const fs::path& to) {
   std::vector<char> block(1 << 20);
   const int in = ::open(from.c_str(), O_RDONLY | O_CLOEXEC);
   const int out = ::open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -123,7 +123,7 @@ bool measure() {
   for (int round = 0; round < kRounds; ++round) {
     fs::remove_all(out);
     converted = std::min(converted, seconds_of([&] { convert_to(prefix, out); }));
-    copied = std::min(copied, seconds_of([&] { copy(data, folder.path / "copy"); }));
+    copied = std::min(copied, seconds_of([&] { copy_in_blocks(data, folder.path / "copy"); }));
     fs::remove(folder.path / "copy");
     opened = std::min(opened, seconds_of([&] { ModelFolder::open(out); }));
   }

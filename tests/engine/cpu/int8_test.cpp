@@ -198,12 +198,13 @@ Column rounded(std::vector<float> row) {
     most = std::max(most, std::fabs(value));
     is_finite = is_finite && std::isfinite(value);
   }
+  // Below this the scale is no normal number, and the row counts as zeros.
+  if (most < 127 * std::numeric_limits<float>::min()) most = 0;
   const float inverse = most > 0 && is_finite ? 127 / most : 0.0F;
   Column column{{}, is_finite ? most / 127 : std::nanf(""), 0};
   row.resize((row.size() + 3) / 4 * 4, 0.0F);
   for (const float value : row) {
-    const bool is_zero = inverse == 0 || !std::isfinite(inverse);
-    const auto number = static_cast<int32_t>(is_zero ? 0 : std::lround(value * inverse));
+    const auto number = static_cast<int32_t>(inverse == 0 ? 0 : std::lround(value * inverse));
     column.numbers.push_back(static_cast<int8_t>(number));
     column.sum += number;
   }
