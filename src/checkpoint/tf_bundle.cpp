@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <compare>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -96,7 +96,6 @@ class TfBundle : public Checkpoint {
     uint64_t offset = 0;
     uint64_t size = 0;
     std::string_view name;  // in the index
-    auto operator<=>(const Range&) const = default;
   };
 
   void add(const std::string& name, const TfEntry& entry) {
@@ -150,7 +149,9 @@ class TfBundle : public Checkpoint {
   /// TensorFlow gives each tensor and slice bytes of its own. A small file whose tensors share them
   /// could be of any size, and reading it could take any time.
   void refuse_overlaps() {
-    std::sort(ranges_.begin(), ranges_.end());
+    std::sort(ranges_.begin(), ranges_.end(), [](const Range& a, const Range& b) {
+      return std::tie(a.shard, a.offset) < std::tie(b.shard, b.offset);
+    });
     for (size_t i = 1; i < ranges_.size(); ++i) {
       const Range& before = ranges_[i - 1];
       if (before.shard == ranges_[i].shard && before.size > ranges_[i].offset - before.offset) {

@@ -10,6 +10,8 @@ namespace bertrand {
 namespace {
 
 constexpr uint64_t kMostPickle = 16 << 20;
+constexpr const char* kRemedy =
+    " pack the archive again without compression (unzip it; zip -0 -r).";
 constexpr std::string_view kPickleName = "data.pkl";
 
 class TorchZip : public TorchCheckpoint {
@@ -95,17 +97,16 @@ class TorchZip : public TorchCheckpoint {
         refuse(name + " would unpack to " + std::to_string(entry.size) + " bytes, and it has " +
                std::to_string(tensor.storage_bytes) + "; the file is damaged.");
       }
-      const std::string remedy =
-          "; pack the archive again without compression (unzip it; zip -0 -r).";
       uint64_t& sum = unpacked[place_of(entry)];
       if (__builtin_add_overflow(sum, tensor.end, &sum) || repeats_storages(sum, entry.size)) {
-        refuse(name + " is deflated and holds so many tensors that it would be unpacked too often" +
-               remedy);
+        refuse(name +
+               " is deflated and holds so many tensors that it would be unpacked too often;" +
+               kRemedy);
       }
       if (!is_plain(i) && tensor.end - tensor.begin > kMostTwice) {
         refuse("tensor \"" + printable(state_.infos[i].name) +
-               "\" is deflated and does not lie in order, so that much memory would be needed" +
-               remedy);
+               "\" is deflated and does not lie in order, so that much memory would be needed;" +
+               kRemedy);
       }
     }
   }

@@ -225,7 +225,7 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> file, const std::string&
     header.entry.bytes = stored_bytes(file, header, where);
     const auto end = static_cast<uint64_t>(header.entry.bytes.data() - file.data());
     ranges.push_back({header.offset, end + header.stored, header.entry.name});
-    archive.entries_.push_back(std::move(header.entry));
+    archive.entries_.push_back(header.entry);
   }
   refuse_overlaps(std::move(ranges), where);
   const auto by_name = [](const Entry& a, const Entry& b) { return a.name < b.name; };

@@ -179,6 +179,7 @@ TEST_F(Hostile, DeflatedEntriesThatAreLargeAndHonest) {
 
 TEST_F(Hostile, DeflatedEntriesThatWouldBeUnpackedAgainAndAgain) {
   std::vector<test::MadeTensor> tails;
+  tails.reserve(40);
   for (int i = 0; i < 40; ++i) {
     tails.push_back({std::to_string(i), "0", kBomb / 4, kBomb / 4 - 1, {1}, {1}});
   }
@@ -194,6 +195,7 @@ TEST_F(Hostile, DeflatedEntriesThatWouldBeUnpackedAgainAndAgain) {
 
 TEST_F(Hostile, TensorsThatRepeatTheirStorage) {
   std::vector<test::MadeTensor> tensors;
+  tensors.reserve(40);
   for (int i = 0; i < 40; ++i) {
     tensors.push_back({std::to_string(i), "0", 1 << 20, 0, {1 << 20}, {1}});
   }

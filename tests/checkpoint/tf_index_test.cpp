@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr uint64_t kHuge = uint64_t{1} << 63;
-const std::string kRestarts("\0\0\0\0\1\0\0\0", 8);
+const std::string restarts("\0\0\0\0\1\0\0\0", 8);
 
 class TfIndexTest : public ::testing::Test {
  protected:
@@ -91,14 +91,15 @@ TEST_F(TfIndexTest, RefusesBlocksThatCannotBe) {
               HasSubstr("packed in a way that is not known"));
   EXPECT_THAT(refusal(test::made_table(test::block_of("\x80\x80\x80\x01", '\1'))),
               HasSubstr("cannot be unpacked"));
-  EXPECT_THAT(refusal(test::made_table(test::block_of(header + kRestarts, '\2'))),
+  EXPECT_THAT(refusal(test::made_table(test::block_of(header + restarts, '\2'))),
               HasSubstr("packed in a way that is not known"));
   EXPECT_THAT(refusal(test::made_table(test::block_of("\xff\xff\xff\xff"))),
               HasSubstr("a block is too short"));
   for (const std::string& entry : {test::varint(kHuge) + test::varint(0) + test::varint(0),
                                    test::varint(0) + test::varint(kHuge) + test::varint(0),
                                    test::varint(0) + test::varint(0) + test::varint(kHuge)}) {
-    EXPECT_THAT(refusal(test::made_table(test::block_of(header + entry + kRestarts))),
+    const std::string content = std::string(header).append(entry).append(restarts);
+    EXPECT_THAT(refusal(test::made_table(test::block_of(content))),
                 HasSubstr("the file is damaged"));
   }
   std::string table = test::made_index({{"a", {{6}, 0, 24, checksum()}}});
@@ -118,7 +119,7 @@ TEST_F(TfIndexTest, RefusesMoreThanACheckpointHas) {
   const std::string slice = test::field(7, test::field(1, test::field(1, 1)));
   for (int i = 0; i < 70'000; ++i) message += slice;
   EXPECT_THAT(refusal(test::made_table(test::block_of(test::entry_of("", test::field(1, 1)) +
-                                                      test::entry_of("a", message) + kRestarts))),
+                                                      test::entry_of("a", message) + restarts))),
               HasSubstr("there are too many slices"));
   many = {{"a", {std::vector<uint64_t>(17, 1), 0, 4, 0}}};
   EXPECT_THAT(refusal(test::made_index(many)), HasSubstr("a tensor has too many dimensions"));
