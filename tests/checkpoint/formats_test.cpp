@@ -177,7 +177,7 @@ TEST(OpenCheckpoint, TellsWhatIsNotReadAndWhatToDo) {
 TEST(OpenCheckpoint, KnowsSafetensorsByMoreThanItsLength) {
   const test::TemporaryFolder folder;
   // The length of the header stands first: with 640 bytes the file begins as a pickle does.
-  for (const size_t length : {0x80, 0x280, 0x480, 0x7b, 0x120}) {
+  for (const size_t length : {0x80U, 0x280U, 0x480U, 0x7bU, 0x120U}) {
     std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
     header.resize(length, ' ');
     test::write(folder / "x", test::safetensors(header, "q"));
