@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "engine/cpu/fetcher.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/packed.h"
 
@@ -150,38 +151,6 @@ void edge_tile(size_t depth, A a, const float* b, const float* bias, float* c, s
   }
 }
 
-/// What is needed next is fetched into the second-level cache a few lines a tile, because waiting
-/// for it at once would cost as much as computing with it.
-class Fetcher {
- public:
-  Fetcher() = default;
-  /// The first `columns` floats of `rows` rows, over the time of `tiles` tiles.
-  Fetcher(const float* rows_begin, size_t rows, size_t columns, size_t stride, size_t tiles)
-      : row_(rows_begin),
-        rows_(rows),
-        columns_(columns),
-        stride_(stride),
-        lines_a_tile_((rows * ((columns + kLine - 1) / kLine) + tiles - 1) / tiles) {}
-
-  HWY_INLINE void fetch() {
-    for (size_t line = 0; line < lines_a_tile_ && rows_ > 0; ++line) {
-      __builtin_prefetch(row_ + column_, /*for write=*/0, /*second-level cache=*/2);
-      column_ += kLine;
-      if (column_ >= columns_) {
-        column_ = 0;
-        row_ += stride_;
-        --rows_;
-      }
-    }
-  }
-
- private:
-  static constexpr size_t kLine = 16;
-
-  const float* row_ = nullptr;
-  size_t rows_ = 0, columns_ = 0, stride_ = 0, lines_a_tile_ = 0, column_ = 0;
-};
-
 size_t strips_of(size_t rows) { return (rows + kStrip - 1) / kStrip; }
 
 /// Rows and depth of a product, and where its C lies: the columns of one panel.
@@ -193,8 +162,8 @@ struct Target {
 
 /// One panel of C, all rows, A in strips.
 template <Begin kBegin>
-void panel_of_strips(const Target& to, const float* a, const float* b, Fetcher& next_b,
-                     Fetcher& next_a) {
+void panel_of_strips(const Target& to, const float* a, const float* b, Fetcher<float>& next_b,
+                     Fetcher<float>& next_a) {
   for (size_t strip = 0; strip < strips_of(to.rows); ++strip) {
     next_b.fetch();
     next_a.fetch();
