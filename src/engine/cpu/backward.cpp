@@ -4,11 +4,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "engine/cpu/flush_denormals.h"
 #include "engine/cpu/network.h"
-#include "engine/cpu/packed.h"
 #include "engine/cpu/partial_sums.h"
-#include "engine/cpu/products.h"
 #include "engine/cpu/task_list.h"
 
 namespace bertrand::cpu {
@@ -55,25 +52,22 @@ double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
                ffn_backward(index, block);
              }));
     if (index + 1 < depth()) {
-      qkv_weight_gradients(rows, index + 1, gradients, accumulate);
+      weight_gradients(rows, qkv_sources(index + 1), gradients, accumulate);
     }
     rows.run(pool_);
     TaskList rest;
-    row_weight_gradients(rest, index, gradients, accumulate);
+    weight_gradients(rest, row_sources(index), gradients, accumulate);
     attend_backward(rest, index);
     transpose_weights(rest, weights_below(index));
     reduce(rest, layer_reductions(index), gradients);
     rest.run(pool_);
-    if (bf16_) {
-      weight_gradients_bf16(index, gradients, accumulate);
-    }
   }
   TaskList rows;
   rows.add(blocks(), of_blocks([&](const Block& block) {
              qkv_backward(/*index=*/0, block);
              embed_backward(block);
            }));
-  qkv_weight_gradients(rows, /*index=*/0, gradients, accumulate);
+  weight_gradients(rows, qkv_sources(/*index=*/0), gradients, accumulate);
   rows.run(pool_);
   TaskList sums;
   gather_embeddings(sums, all_gradients);
@@ -94,11 +88,14 @@ std::vector<Weight> Network::weights_below(size_t index) const {
 
 void Network::reserve_gradients() {
   gradients_.hidden.reserve(tokens_, hidden());
-  gradients_.ffn.reserve(tokens_, hidden(), bf16_);
-  gradients_.intermediate.reserve(tokens_, wide(), bf16_);
-  gradients_.attention.reserve(tokens_, hidden(), bf16_);
+  gradients_.ffn.reserve(tokens_, hidden(), product_only_);
+  gradients_.intermediate.reserve(tokens_, wide(), product_only_);
+  if (bf16_) {
+    gradients_.intermediate.f32.reserve(pool_.size() * block_rows_, wide());
+  }
+  gradients_.attention.reserve(tokens_, hidden(), product_only_);
   gradients_.context.reserve(tokens_, hidden());
-  gradients_.qkv.reserve(tokens_, 3 * hidden(), bf16_);
+  gradients_.qkv.reserve(tokens_, 3 * hidden(), kept_);
   start_gradient_.resize(tokens_);
   end_gradient_.resize(tokens_);
   partial_stride_ = PartialLayout(hidden(), wide()).size;
@@ -161,14 +158,16 @@ void Network::ffn_backward(size_t index, const Block& block) {
                         parameters_ + at.gamma, dy, sums + partials.gamma, sums + partials.beta);
     mask_and_sum(hidden(), dy,
                  mask_again(dropout_[index].output, row, block.worker, state.output_kept),
-                 gradients_.ffn.f32.row(row), sums + partials.ffn_bias);
+                 gradients_.ffn.target(row), sums + partials.ffn_bias);
   }
   Rows<float>& dwide = gradients_.intermediate.f32;
-  linear_backward(block, gradients_.ffn, /*column=*/0, at.ffn, dwide.row(block.begin),
+  const Block rows = intermediate_rows(block);
+  linear_backward(block, gradients_.ffn, /*column=*/0, at.ffn, dwide.row(rows.begin),
                   dwide.stride(), /*accumulate=*/false);
-  for (size_t row = block.begin; row < block.end; ++row) {
-    float* dy = dwide.row(row);
-    mask_and_sum(wide(), dy, state.intermediate.row(row), dy, sums + partials.intermediate_bias);
+  for (size_t row = 0; row < block.rows(); ++row) {
+    mask_and_sum(wide(), dwide.row(rows.begin + row), state.intermediate.row(block.begin + row),
+                 gradients_.intermediate.product_target(block.begin + row),
+                 sums + partials.intermediate_bias);
   }
   linear_backward(block, gradients_.intermediate, /*column=*/0, at.intermediate,
                   dhidden.row(block.begin), dhidden.stride(), /*accumulate=*/true);
@@ -180,7 +179,7 @@ void Network::ffn_backward(size_t index, const Block& block) {
     mask_and_sum(hidden(), dy,
                  mask_again(dropout_[index].attention_output, row, block.worker,
                             state.attention_output_kept),
-                 gradients_.attention.f32.row(row), sums + partials.output_bias);
+                 gradients_.attention.target(row), sums + partials.output_bias);
   }
   linear_backward(block, gradients_.attention, /*column=*/0, at.output,
                   gradients_.context.row(block.begin), gradients_.context.stride(),
@@ -198,6 +197,9 @@ void Network::attend_backward(TaskList& tasks, size_t index) {
         {state.context.f32.row(first) + column, gradients_.context.row(first) + column,
          gradients_.context.stride(), state.log_sum_exp.data() + head.head * tokens_ + first,
          dquery, dquery + hidden(), dquery + 2 * hidden(), gradients_.qkv.f32.stride()});
+    for (const size_t begin : {column, column + hidden(), column + 2 * hidden()}) {
+      round_rows(first, first + head.length, begin, head.head_size, gradients_.qkv);
+    }
   };
   tasks.add(batch_->windows() * heads(), of_heads(body, index));
 }
@@ -216,118 +218,6 @@ void Network::qkv_backward(size_t index, const Block& block) {
   for (size_t row = block.begin; row < block.end; ++row) {
     add(3 * hidden(), dqkv.f32.row(row), sums);
   }
-}
-
-/// What the gradients of query, key and value are made of, known once attend_backward is done.
-std::vector<Network::WeightSource> Network::qkv_sources(size_t index) {
-  std::vector<WeightSource> sources;
-  size_t column = 0;
-  for (const Weight& weight : layout_.layers[index].qkv) {
-    sources.push_back({&weight, &gradients_.qkv, column, &input(index)});
-    column += weight.n;
-  }
-  return sources;
-}
-
-/// The same of all other weights, known once ffn_backward is.
-std::vector<Network::WeightSource> Network::row_sources(size_t index) {
-  const LayerLayout& at = layout_.layers[index];
-  const Layer& state = layers_[index];
-  return {{&at.output, &gradients_.attention, 0, &state.context},
-          {&at.intermediate, &gradients_.intermediate, 0, &state.attended},
-          {&at.ffn, &gradients_.ffn, 0, &state.activated}};
-}
-
-void Network::qkv_weight_gradients(TaskList& tasks, size_t index, float* gradients,
-                                   bool accumulate) {
-  if (!bf16_) {
-    weight_gradients_f32(tasks, qkv_sources(index), gradients, accumulate);
-  }
-}
-
-void Network::row_weight_gradients(TaskList& tasks, size_t index, float* gradients,
-                                   bool accumulate) {
-  if (!bf16_) {
-    weight_gradients_f32(tasks, row_sources(index), gradients, accumulate);
-  }
-}
-
-/// Tiles of about equal work. Each sums over all tokens in one product, so the result does not
-/// depend on the threads.
-void Network::weight_gradients_f32(TaskList& tasks, std::span<const WeightSource> sources,
-                                   float* gradients, bool accumulate) {
-  struct Tile {
-    WeightSource source;
-    size_t first_row, rows, first_panel, panels;
-  };
-  // The rows' share of the activations stays in the second-level cache; columns are enough to make
-  // up for packing it, and few enough that every thread has several tiles.
-  constexpr size_t kRows = kMostBlockRows;
-  constexpr size_t kTilesAThread = 8;
-  const size_t area = hidden() * (4 * hidden() + 2 * wide()) / (pool_.size() * kTilesAThread);
-  const size_t most_panels =
-      std::clamp(area / kRows, size_t{96}, size_t{384}) / layout_.panel_width;
-  std::vector<Tile> tiles;
-  for (const WeightSource& source : sources) {
-    const Weight& weight = *source.weight;
-    const size_t panels = (weight.n + layout_.panel_width - 1) / layout_.panel_width;
-    for (size_t row = 0; row < weight.k; row += kRows) {
-      for (size_t panel = 0; panel < panels; panel += most_panels) {
-        tiles.push_back({source, row, std::min(kRows, weight.k - row), panel,
-                         std::min(most_panels, panels - panel)});
-      }
-    }
-  }
-  const size_t count = tiles.size();
-  tasks.add(
-      count, [this, tiles = std::move(tiles), gradients, accumulate](size_t task, unsigned worker) {
-        const FlushDenormals flush;
-        const Tile& tile = tiles[task];
-        const auto& [weight, dout, column, in] = tile.source;
-        multiply(GradientProduct{tokens_, weight->k, weight->n, in->f32.row(0), in->f32.stride(),
-                                 dout->f32.row(0) + column, dout->f32.stride(),
-                                 gradients + weight->offset, tile.first_row, tile.rows,
-                                 tile.first_panel, tile.panels, accumulate},
-                 scratch_[worker].product.data());
-      });
-}
-
-/// All weights of a layer, rounded.
-void Network::weight_gradients_bf16(size_t index, float* gradients, bool accumulate) {
-  std::vector<WeightSource> sources = qkv_sources(index);
-  const std::vector<WeightSource> others = row_sources(index);
-  sources.insert(sources.end(), others.begin(), others.end());
-  struct Tile {
-    const WeightSource* source;
-    size_t first, rows;
-  };
-  constexpr size_t kThreadsATile = 4;
-  constexpr size_t kLeast = 32;
-  const size_t pieces = (pool_.size() + kThreadsATile - 1) / kThreadsATile;
-  std::vector<Tile> tiles;
-  for (const WeightSource& source : sources) {
-    const Weight& weight = *source.weight;
-    const size_t rows = std::max(kLeast, hidden() * hidden() / weight.k / pieces);
-    for (size_t first = 0; first < weight.n; first += rows) {
-      tiles.push_back({&source, first, std::min(rows, weight.n - first)});
-    }
-  }
-  // qkv_backward, which rounds this one, comes after.
-  for_each_block([&](const Block& block) {
-    for (size_t row = block.begin; row < block.end; ++row) {
-      to_bf16(3 * hidden(), gradients_.qkv.f32.row(row), gradients_.qkv.bf16.row(row));
-    }
-  });
-  pool_.for_each(tiles.size(), [&](size_t task, unsigned) {
-    const Tile& tile = tiles[task];
-    const auto& [weight, dout, column, in] = *tile.source;
-    ProductShape shape{tile.rows, weight->k, tokens_};
-    shape.transpose_a = true;
-    shape.accumulate = accumulate;
-    multiply(shape, MatrixBf16{dout->bf16.row(0) + column + tile.first, dout->bf16.stride()},
-             MatrixBf16{in->bf16.row(0), in->bf16.stride()},
-             gradients + weight->offset + tile.first * weight->k, weight->k);
-  });
 }
 
 std::vector<Network::Reduction> Network::layer_reductions(size_t index) const {

@@ -78,16 +78,36 @@ class Rows {
   size_t stride_ = 0;
 };
 
-/// Rows that go into a matrix product: in bf16 mode there is a rounded copy beside the f32 values.
+/// Where a row of values goes: as f32, rounded to bf16, or both; null: not.
+struct RowTarget {
+  float* f32;
+  uint16_t* bf16;
+};
+
+/// Rows that go into a matrix product: in bf16 mode they are there rounded, beside the f32 values
+/// where others than products need those.
 struct Operand {
+  enum class Form { f32, bf16, both };
+
   Rows<float> f32;
   Rows<uint16_t> bf16;
 
-  void reserve(size_t rows, size_t columns, bool with_bf16) {
-    f32.reserve(rows, columns);
-    if (with_bf16) {
-      bf16.reserve(rows, columns);
+  /// Products take an odd number of columns for one more, which is to be a number: 0.
+  void reserve(size_t rows, size_t columns, Form form) {
+    if (form != Form::bf16) {
+      f32.reserve(rows, columns);
     }
+    if (form != Form::f32) {
+      bf16.reserve(rows, columns);
+      for (size_t row = 0; columns % 2 != 0 && row < rows; ++row) {
+        bf16.row(row)[columns] = 0;
+      }
+    }
+  }
+  RowTarget target(size_t row) { return {f32.row(row), bf16.row(row)}; }
+  /// For what nobody but products reads.
+  RowTarget product_target(size_t row) {
+    return bf16.row(row) == nullptr ? target(row) : RowTarget{nullptr, bf16.row(row)};
   }
 };
 

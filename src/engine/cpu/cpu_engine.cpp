@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "engine/cpu/bf16.h"
 #include "engine/cpu/buffers.h"
 #include "engine/cpu/int8.h"
 #include "engine/cpu/layout.h"
@@ -31,8 +32,7 @@ class CpuEngine final : public CpuEngineWithStates {
  public:
   CpuEngine(const BertConfig& config, const CpuOptions& options)
       : config_(config),
-        // Weights that are rounded are taken from plain rows: panels of one column.
-        layout_(config_, options.precision == Precision::fp32 ? cpu::panel_width() : 1),
+        layout_(config_, panel_width_of(options)),
         trains_(options.precision != Precision::int8),
         pool_(options.threads),
         stored_(layout_, pool_),
@@ -122,6 +122,20 @@ class CpuEngine final : public CpuEngineWithStates {
   }
 
  private:
+  /// 8-bit weights and the library's are made of plain rows: panels of one column.
+  static size_t panel_width_of(const CpuOptions& options) {
+    switch (options.precision) {
+      case Precision::fp32:
+        return cpu::panel_width();
+      case Precision::bf16:
+        return options.library_bf16 || cpu::library_has_tiles() || !cpu::has_bf16_panels()
+                   ? 1
+                   : cpu::kBf16Panel;
+      default:
+        return 1;
+    }
+  }
+
   /// Gradients and moments are three times the weights: inference does without.
   void need_optimizer() {
     if (!trains_) {
@@ -204,7 +218,7 @@ class CpuEngine final : public CpuEngineWithStates {
 
 }  // namespace
 
-bool cpu_multiplies_bf16() { return cpu::has_bf16_products(); }
+bool cpu_multiplies_bf16() { return cpu::has_bf16_panels() || cpu::library_has_bf16(); }
 
 PrecisionChoice fastest_cpu_precision(const BertConfig& config, unsigned threads, Purpose purpose) {
   constexpr size_t kMostTokens = 4096;  // of a batch

@@ -11,9 +11,10 @@ namespace bertrand {
 struct CpuOptions {
   unsigned threads = 1;
   Precision precision = Precision::fp32;  ///< of the four matrix products of a layer
+  bool library_bf16 = false;  ///< bf16 by oneDNN even where ours are faster; to compare and test
 };
 
-/// True where the machine multiplies bf16 (AVX512_BF16 or AMX) and the matrix library uses it.
+/// True where the machine multiplies bf16 (AVX512_BF16 or AMX).
 bool cpu_multiplies_bf16();
 
 /// What `auto` stands for on this CPU: fp32 or bf16, whichever is faster with so many threads.

@@ -55,9 +55,10 @@ void Network::embed(const Block& block) {
                            static_cast<size_t>(batch_->segments[row]) * hidden();
     float* y = embedded_.f32.row(row);
     float* normalized = training_ ? embedding_normalized_.row(row) : y;
-    const float rstd = layer_norm(hidden(), word, place, /*mask=*/nullptr, segment,
-                                  parameters_ + layout_.gamma, parameters_ + layout_.beta,
-                                  static_cast<float>(config_.layer_norm_eps), normalized, y);
+    const float rstd =
+        layer_norm(hidden(), word, place, /*mask=*/nullptr, segment, parameters_ + layout_.gamma,
+                   parameters_ + layout_.beta, static_cast<float>(config_.layer_norm_eps),
+                   normalized, {y, nullptr});
     if (training_) {
       embedding_rstd_.data()[row] = rstd;
       if (const float* factors = mask(embedding_dropout_, row, block.worker, embedding_kept_)) {
@@ -65,6 +66,7 @@ void Network::embed(const Block& block) {
       }
     }
   }
+  round_rows(block.begin, block.end, /*column=*/0, hidden(), embedded_);
 }
 
 void Network::project_qkv(size_t index, const Block& block) {
@@ -100,6 +102,7 @@ void Network::after_attention(size_t index, const Block& block) {
   const auto epsilon = static_cast<float>(config_.layer_norm_eps);
   Layer& state = layer(index);
   Rows<float>& attended = state.attended.f32;
+  round_rows(block.begin, block.end, /*column=*/0, hidden(), state.context);
   linear(block, state.context, at.output, attended.row(block.begin), attended.stride());
   for (size_t row = block.begin; row < block.end; ++row) {
     float* y = attended.row(row);
@@ -108,24 +111,24 @@ void Network::after_attention(size_t index, const Block& block) {
         mask(dropout_[index].attention_output, row, block.worker, state.attention_output_kept),
         input(index).f32.row(row), parameters_ + at.attention_gamma,
         parameters_ + at.attention_beta, epsilon,
-        training_ ? state.attention_normalized.row(row) : y, y);
+        training_ ? state.attention_normalized.row(row) : y, state.attended.target(row));
     if (training_) {
       state.attention_rstd.data()[row] = rstd;
     }
   }
   const Block rows = wide_rows(block);
-  Rows<float>& activated = state.activated.f32;
-  Rows<float>& intermediate = training_ ? state.intermediate : activated;
+  Rows<float>& intermediate = training_ ? state.intermediate : state.activated.f32;
   linear(block, state.attended, at.intermediate, intermediate.row(rows.begin),
          intermediate.stride());
   const bool tanh_form = config_.hidden_act == Activation::gelu_tanh;
   const float* bias = bias_still_to_add(at.intermediate);
-  if (training_) {
-    bias_gelu_with_slope(tanh_form, rows.rows(), wide(), bias, intermediate.row(rows.begin),
-                         activated.row(rows.begin), activated.stride());
-  } else {
-    bias_gelu(tanh_form, rows.rows(), wide(), bias, intermediate.row(rows.begin),
-              activated.row(rows.begin), activated.stride());
+  for (size_t row = rows.begin; row < rows.end; ++row) {
+    const RowTarget y = state.activated.product_target(row);
+    if (training_) {
+      bias_gelu_with_slope(tanh_form, wide(), bias, intermediate.row(row), y);
+    } else {
+      bias_gelu(tanh_form, wide(), bias, intermediate.row(row), y);
+    }
   }
   Rows<float>& result = output(index).f32;
   linear(rows, state.activated, at.ffn, result.row(block.begin), result.stride());
@@ -135,7 +138,7 @@ void Network::after_attention(size_t index, const Block& block) {
         layer_norm(hidden(), y, bias_still_to_add(at.ffn),
                    mask(dropout_[index].output, row, block.worker, state.output_kept),
                    attended.row(row), parameters_ + at.gamma, parameters_ + at.beta, epsilon,
-                   training_ ? state.normalized.row(row) : y, y);
+                   training_ ? state.normalized.row(row) : y, output(index).target(row));
     if (training_) {
       state.rstd.data()[row] = rstd;
     }

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/cpu/buffers.h"
+
 /// The parts of the network between the matrix products, in SIMD with run-time dispatch, each on
 /// the calling thread. Rows are tokens; `columns` values a row, `stride` elements from row to row.
 namespace bertrand::cpu {
@@ -39,20 +41,18 @@ void dropout_mask_again(const uint8_t* kept, float scale, size_t columns, float*
 /// x += bias, every row.
 void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride);
 
-/// y = GELU(x + bias), by erf or tanh; bias may be null (0), y may be x.
-void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, const float* x,
-               float* y, size_t stride);
+/// One row: y = GELU(x + bias), by erf or tanh; bias may be null (0), y may be x.
+void bias_gelu(bool tanh_form, size_t columns, const float* bias, const float* x, RowTarget y);
 
 /// The same; x becomes GELU'(x + bias), all that backward needs of it. y is another array.
-void bias_gelu_with_slope(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x,
-                          float* y, size_t stride);
+void bias_gelu_with_slope(bool tanh_form, size_t columns, const float* bias, float* x, RowTarget y);
 
 /// One row: s = residual + mask * (x + bias); normalized = (s - mean) * rstd;
 /// y = normalized * gamma + beta. Returns rstd = 1 / sqrt(variance + epsilon). bias, mask and
 /// residual may be null (0, 1, 0). Ba, Kiros, Hinton, arXiv:1607.06450.
 float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,
                  const float* residual, const float* gamma, const float* beta, float epsilon,
-                 float* normalized, float* y);
+                 float* normalized, RowTarget y);
 
 /// One row: dgamma += dy * normalized, dbeta += dy,
 /// dx = rstd * (g - mean(g) - normalized * mean(g * normalized)) with g = dy * gamma. dx may be dy.
@@ -60,7 +60,8 @@ void layer_norm_backward(size_t columns, const float* dy, const float* normalize
                          const float* gamma, float* dx, float* dgamma, float* dbeta);
 
 /// One row: y = x * mask (mask null: y = x); column_sums += y. y may be x.
-void mask_and_sum(size_t columns, const float* x, const float* mask, float* y, float* column_sums);
+void mask_and_sum(size_t columns, const float* x, const float* mask, RowTarget y,
+                  float* column_sums);
 
 /// y += x.
 void add(size_t count, const float* x, float* y);

@@ -12,6 +12,28 @@
 HWY_BEFORE_NAMESPACE();
 namespace bertrand::cpu::HWY_NAMESPACE {
 
+/// f32 to bf16, to nearest even.
+template <class D>
+HWY_INLINE void store_rounded(D, hn::Vec<D> x, uint16_t* y) {
+  const hn::RebindToUnsigned<D> words;
+  const hn::Rebind<uint16_t, D> halves;
+  const auto bits = hn::BitCast(words, x);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1U));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(words, 0x7FFFU))));
+  hn::StoreU(hn::TruncateTo(halves, rounded), halves, y);
+}
+
+/// x to the columns of y from i on.
+template <class D>
+HWY_INLINE void store(D d, hn::Vec<D> x, RowTarget y, size_t i) {
+  if (y.f32 != nullptr) {
+    hn::StoreU(x, d, y.f32 + i);
+  }
+  if (y.bf16 != nullptr) {
+    store_rounded(d, x, y.bf16 + i);
+  }
+}
+
 void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t stride) {
   for (size_t row = 0; row < rows; ++row) {
     float* HWY_RESTRICT values = x + row * stride;
@@ -82,35 +104,25 @@ HWY_INLINE hn::Vec<D> with_bias(D d, const float* x, const float* bias, size_t i
   return bias == nullptr ? value : hn::Add(value, hn::LoadU(d, bias + i));
 }
 
-void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, const float* x,
-               float* y, size_t stride) {
-  for (size_t row = 0; row < rows; ++row) {
-    const float* in = x + row * stride;
-    float* out = y + row * stride;
-    for_vectors(columns, [&](auto d, size_t i) {
-      const auto value = with_bias(d, in, bias, i);
-      hn::StoreU(gelu(d, value, tanh_form, static_cast<hn::Vec<decltype(d)>*>(nullptr)), d,
-                 out + i);
-    });
-  }
+void bias_gelu(bool tanh_form, size_t columns, const float* bias, const float* x, RowTarget y) {
+  for_vectors(columns, [&](auto d, size_t i) {
+    const auto value = with_bias(d, x, bias, i);
+    store(d, gelu(d, value, tanh_form, static_cast<hn::Vec<decltype(d)>*>(nullptr)), y, i);
+  });
 }
 
-void bias_gelu_with_slope(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x,
-                          float* y, size_t stride) {
-  for (size_t row = 0; row < rows; ++row) {
-    float* HWY_RESTRICT in = x + row * stride;
-    float* HWY_RESTRICT out = y + row * stride;
-    for_vectors(columns, [&](auto d, size_t i) {
-      hn::Vec<decltype(d)> slope;
-      hn::StoreU(gelu(d, with_bias(d, in, bias, i), tanh_form, &slope), d, out + i);
-      hn::StoreU(slope, d, in + i);
-    });
-  }
+void bias_gelu_with_slope(bool tanh_form, size_t columns, const float* bias, float* x,
+                          RowTarget y) {
+  for_vectors(columns, [&](auto d, size_t i) {
+    hn::Vec<decltype(d)> slope;
+    store(d, gelu(d, with_bias(d, x, bias, i), tanh_form, &slope), y, i);
+    hn::StoreU(slope, d, x + i);
+  });
 }
 
 float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,
                  const float* residual, const float* gamma, const float* beta, float epsilon,
-                 float* normalized, float* y) {
+                 float* normalized, RowTarget y) {
   const auto summed = [&](auto d, size_t i) {
     auto value = hn::LoadU(d, x + i);
     value = bias == nullptr ? value : hn::Add(value, hn::LoadU(d, bias + i));
@@ -130,7 +142,7 @@ float layer_norm(size_t columns, const float* x, const float* bias, const float*
     const auto value =
         hn::Mul(hn::Sub(hn::LoadU(d, normalized + i), hn::Set(d, mean)), hn::Set(d, rstd));
     hn::StoreU(value, d, normalized + i);
-    hn::StoreU(hn::MulAdd(value, hn::LoadU(d, gamma + i), hn::LoadU(d, beta + i)), d, y + i);
+    store(d, hn::MulAdd(value, hn::LoadU(d, gamma + i), hn::LoadU(d, beta + i)), y, i);
   });
   return rstd;
 }
@@ -163,11 +175,12 @@ void layer_norm_backward(size_t columns, const float* dy, const float* normalize
   });
 }
 
-void mask_and_sum(size_t columns, const float* x, const float* mask, float* y, float* column_sums) {
+void mask_and_sum(size_t columns, const float* x, const float* mask, RowTarget y,
+                  float* column_sums) {
   for_vectors(columns, [&](auto d, size_t i) {
     auto value = hn::LoadU(d, x + i);
     value = mask == nullptr ? value : hn::Mul(value, hn::LoadU(d, mask + i));
-    hn::StoreU(value, d, y + i);
+    store(d, value, y, i);
     hn::StoreU(hn::Add(hn::LoadU(d, column_sums + i), value), d, column_sums + i);
   });
 }
@@ -196,14 +209,7 @@ float dot(size_t count, const float* x, const float* y) {
 }
 
 void to_bf16(size_t count, const float* x, uint16_t* y) {
-  for_vectors(count, [&](auto d, size_t i) {
-    const hn::RebindToUnsigned<decltype(d)> words;
-    const hn::Rebind<uint16_t, decltype(d)> halves;
-    const auto bits = hn::BitCast(words, hn::LoadU(d, x + i));
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1U));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(words, 0x7FFFU))));
-    hn::StoreU(hn::TruncateTo(halves, rounded), halves, y + i);
-  });
+  for_vectors(count, [&](auto d, size_t i) { store_rounded(d, hn::LoadU(d, x + i), y + i); });
 }
 
 }  // namespace bertrand::cpu::HWY_NAMESPACE
@@ -229,19 +235,18 @@ void add_bias(size_t rows, size_t columns, const float* bias, float* x, size_t s
   HWY_DYNAMIC_DISPATCH(add_bias)(rows, columns, bias, x, stride);
 }
 
-void bias_gelu(bool tanh_form, size_t rows, size_t columns, const float* bias, const float* x,
-               float* y, size_t stride) {
-  HWY_DYNAMIC_DISPATCH(bias_gelu)(tanh_form, rows, columns, bias, x, y, stride);
+void bias_gelu(bool tanh_form, size_t columns, const float* bias, const float* x, RowTarget y) {
+  HWY_DYNAMIC_DISPATCH(bias_gelu)(tanh_form, columns, bias, x, y);
 }
 
-void bias_gelu_with_slope(bool tanh_form, size_t rows, size_t columns, const float* bias, float* x,
-                          float* y, size_t stride) {
-  HWY_DYNAMIC_DISPATCH(bias_gelu_with_slope)(tanh_form, rows, columns, bias, x, y, stride);
+void bias_gelu_with_slope(bool tanh_form, size_t columns, const float* bias, float* x,
+                          RowTarget y) {
+  HWY_DYNAMIC_DISPATCH(bias_gelu_with_slope)(tanh_form, columns, bias, x, y);
 }
 
 float layer_norm(size_t columns, const float* x, const float* bias, const float* mask,
                  const float* residual, const float* gamma, const float* beta, float epsilon,
-                 float* normalized, float* y) {
+                 float* normalized, RowTarget y) {
   return HWY_DYNAMIC_DISPATCH(layer_norm)(columns, x, bias, mask, residual, gamma, beta, epsilon,
                                           normalized, y);
 }
@@ -252,7 +257,8 @@ void layer_norm_backward(size_t columns, const float* dy, const float* normalize
   (columns, dy, normalized, rstd, gamma, dx, dgamma, dbeta);
 }
 
-void mask_and_sum(size_t columns, const float* x, const float* mask, float* y, float* column_sums) {
+void mask_and_sum(size_t columns, const float* x, const float* mask, RowTarget y,
+                  float* column_sums) {
   HWY_DYNAMIC_DISPATCH(mask_and_sum)(columns, x, mask, y, column_sums);
 }
 

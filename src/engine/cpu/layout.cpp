@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/cpu/bf16.h"
 #include "engine/cpu/packed.h"
 
 namespace bertrand::cpu {
@@ -95,6 +96,8 @@ Layout::Layout(const BertConfig& config, size_t width)
       weight.number = weights_count++;
       weight.transposed = transposed_size;
       transposed_size += panels_size(weight.n, weight.k, width);
+      weight.rounded = rounded_size;
+      rounded_size += bf16_panels_size(weight.k, weight.n);
     };
     std::for_each(at.qkv.begin(), at.qkv.end(), place_transposed);
     for (Weight* weight : {&at.output, &at.intermediate, &at.ffn}) {

@@ -15,6 +15,7 @@ struct Weight {
   size_t n, k;
   size_t number = 0;      ///< among all weights
   size_t transposed = 0;  ///< where its transposed panels begin among those of its layer
+  size_t rounded = 0;     ///< where its panels of bf16 pairs begin among those of all weights
 };
 
 /// Where each tensor of a layer begins. Query, key and value are one weight [3 * hidden, hidden]
@@ -62,6 +63,7 @@ class Layout {
   size_t size = 0;
   size_t weights_count = 0;
   size_t transposed_size = 0;  ///< of the weights of a layer, transposed
+  size_t rounded_size = 0;     ///< of all weights, bf16 pairs
 };
 
 }  // namespace bertrand::cpu

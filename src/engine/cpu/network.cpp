@@ -53,6 +53,9 @@ Network::Network(const BertConfig& config, const Layout& layout, Precision preci
       layout_(layout),
       bf16_(precision == Precision::bf16),
       int8_(precision == Precision::int8),
+      library_(bf16_ && layout.panel_width == 1),
+      kept_(bf16_ ? Operand::Form::both : Operand::Form::f32),
+      product_only_(bf16_ ? Operand::Form::bf16 : Operand::Form::f32),
       pool_(pool),
       scratch_(pool.size()) {}
 
@@ -78,7 +81,7 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
   std::stable_sort(windows_by_length_.begin(), windows_by_length_.end(),
                    [&](size_t a, size_t b) { return batch.length(a) > batch.length(b); });
 
-  embedded_.reserve(tokens_, hidden(), bf16_);
+  embedded_.reserve(tokens_, hidden(), kept_);
   layers_.resize(std::max(layers_.size(), training_ ? depth() : size_t{1}));
   for (size_t index = 0; index < (training_ ? depth() : 1); ++index) {
     reserve_layer(layers_[index]);
@@ -91,7 +94,9 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
   logits_.start.resize(tokens_);
   logits_.end.resize(tokens_);
   for (WorkerScratch& scratch : scratch_) {
-    if (training_) {
+    if (training_ && bf16_) {
+      scratch.bf16_product.reserve(library_ ? 0 : bf16_gradient_scratch(kMostBlockRows));
+    } else if (training_) {
       scratch.product.reserve(gradient_scratch(kMostBlockRows));
     }
     if (int8_) {
@@ -121,24 +126,28 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
 void Network::reserve_layer(Layer& layer) const {
   layer.qkv.reserve(tokens_, 3 * hidden());
   layer.log_sum_exp.reserve(heads() * tokens_);
-  layer.context.reserve(tokens_, hidden(), bf16_);
-  layer.attended.reserve(tokens_, hidden(), bf16_);
-  layer.activated.reserve(training_ ? tokens_ : pool_.size() * block_rows_, wide(), bf16_);
+  layer.context.reserve(tokens_, hidden(), kept_);
+  layer.attended.reserve(tokens_, hidden(), kept_);
   if (training_) {
+    layer.activated.reserve(tokens_, wide(), product_only_);
     layer.intermediate.reserve(tokens_, wide());
     layer.attention_normalized.reserve(tokens_, hidden());
     layer.attention_rstd.reserve(tokens_);
     layer.normalized.reserve(tokens_, hidden());
     layer.rstd.reserve(tokens_);
-    layer.output.reserve(tokens_, hidden(), bf16_);
+    layer.output.reserve(tokens_, hidden(), kept_);
     layer.attention_kept.reserve(kept_begins_.back());
     layer.attention_output_kept.reserve(tokens_ * dropout_bytes(hidden()));
     layer.output_kept.reserve(tokens_ * dropout_bytes(hidden()));
+  } else {
+    layer.activated.reserve(pool_.size() * block_rows_, wide(), kept_);
   }
 }
 
 void Network::round_weights() {
-  if (bf16_) {
+  if (library_) {
+    round_rows_to_bf16();
+  } else if (bf16_) {
     round_weights_to_bf16();
   }
   if (int8_) {
@@ -148,15 +157,36 @@ void Network::round_weights() {
 }
 
 void Network::round_weights_to_bf16() {
-  bf16_weights_.reserve(layout_.size);
+  struct Panel {
+    const Weight* weight;
+    size_t column;
+  };
+  std::vector<Panel> panels;
+  for (const LayerLayout& at : layout_.layers) {
+    for (const Weight* weight : at.weights()) {
+      for (size_t column = 0; column < weight->n; column += kBf16Panel) {
+        panels.push_back({weight, column});
+      }
+    }
+  }
+  bf16_weights_.reserve(layout_.rounded_size);
+  pool_.for_each(panels.size(), [&](size_t index, unsigned) {
+    const auto& [weight, column] = panels[index];
+    round_panel(weight->k,
+                parameters_ + weight->offset + panels_size(weight->k, column, kBf16Panel),
+                bf16_weights_.data() + weight->rounded + bf16_panels_size(weight->k, column));
+  });
+}
+
+void Network::round_rows_to_bf16() {
+  bf16_rows_.reserve(layout_.size);
   constexpr size_t kPiece = 1 << 16;
   // Embeddings come first and are looked up, not multiplied.
   const size_t begin = layout_.layers.front().qkv.front().offset;
   const size_t pieces = (layout_.size - begin + kPiece - 1) / kPiece;
   pool_.for_each(pieces, [&](size_t piece, unsigned) {
     const size_t first = begin + piece * kPiece;
-    to_bf16(std::min(kPiece, layout_.size - first), parameters_ + first,
-            bf16_weights_.data() + first);
+    to_bf16(std::min(kPiece, layout_.size - first), parameters_ + first, bf16_rows_.data() + first);
   });
 }
 
@@ -192,16 +222,24 @@ ThreadPool::Body Network::of_heads(
   };
 }
 
-void Network::linear(const Block& block, Operand& in, const Weight& weight, float* out,
+void Network::round_rows(size_t begin, size_t end, size_t column, size_t columns,
+                         Operand& rows) const {
+  for (size_t row = begin; bf16_ && row < end; ++row) {
+    to_bf16(columns, rows.f32.row(row) + column, rows.bf16.row(row) + column);
+  }
+}
+
+void Network::linear(const Block& block, const Operand& in, const Weight& weight, float* out,
                      size_t out_stride) {
-  if (bf16_) {
-    for (size_t row = block.begin; row < block.end; ++row) {
-      to_bf16(weight.k, in.f32.row(row), in.bf16.row(row));
-    }
+  if (library_) {
     ProductShape shape{block.rows(), weight.n, weight.k};
     shape.transpose_b = true;
     multiply(shape, MatrixBf16{in.bf16.row(block.begin), in.bf16.stride()},
-             MatrixBf16{bf16_weights_.data() + weight.offset, weight.k}, out, out_stride);
+             MatrixBf16{bf16_rows_.data() + weight.offset, weight.k}, out, out_stride);
+  } else if (bf16_) {
+    multiply(Bf16Product{block.rows(), weight.n, weight.k, in.bf16.row(block.begin),
+                         in.bf16.stride(), bf16_weights_.data() + weight.rounded,
+                         parameters_ + weight.bias, out, out_stride, /*accumulate=*/false});
   } else if (int8_) {
     Int8Rows& rows = scratch_[block.worker].int8;
     for (size_t row = 0; row < block.rows(); ++row) {
@@ -216,17 +254,18 @@ void Network::linear(const Block& block, Operand& in, const Weight& weight, floa
   }
 }
 
-void Network::linear_backward(const Block& block, Operand& dout, size_t column,
+void Network::linear_backward(const Block& block, const Operand& dout, size_t column,
                               const Weight& weight, float* din, size_t din_stride,
                               bool accumulate) {
-  if (bf16_) {
-    for (size_t row = block.begin; row < block.end; ++row) {
-      to_bf16(weight.n, dout.f32.row(row) + column, dout.bf16.row(row) + column);
-    }
+  if (library_) {
     ProductShape shape{block.rows(), weight.k, weight.n};
     shape.accumulate = accumulate;
     multiply(shape, MatrixBf16{dout.bf16.row(block.begin) + column, dout.bf16.stride()},
-             MatrixBf16{bf16_weights_.data() + weight.offset, weight.k}, din, din_stride);
+             MatrixBf16{bf16_rows_.data() + weight.offset, weight.k}, din, din_stride);
+  } else if (bf16_) {
+    multiply(Bf16Product{block.rows(), weight.k, weight.n, dout.bf16.row(block.begin) + column,
+                         dout.bf16.stride(), bf16_transposed_.data() + weight.transposed,
+                         /*bias=*/nullptr, din, din_stride, accumulate});
   } else {
     multiply(PackedProduct{block.rows(), weight.k, weight.n, dout.f32.row(block.begin) + column,
                            dout.f32.stride(), transposed_.data() + weight.transposed,
@@ -235,10 +274,14 @@ void Network::linear_backward(const Block& block, Operand& dout, size_t column,
 }
 
 void Network::transpose_weights(TaskList& tasks, const std::vector<Weight>& weights) {
-  if (bf16_) {
+  if (library_) {
     return;  // oneDNN takes them either way round
   }
-  transposed_.reserve(layout_.transposed_size);
+  if (bf16_) {
+    bf16_transposed_.reserve(layout_.transposed_size);
+  } else {
+    transposed_.reserve(layout_.transposed_size);
+  }
   struct Piece {
     Weight weight;
     size_t first_row;
@@ -253,6 +296,12 @@ void Network::transpose_weights(TaskList& tasks, const std::vector<Weight>& weig
   const size_t count = pieces.size();
   tasks.add(count, [this, rows, pieces = std::move(pieces)](size_t index, unsigned) {
     const auto& [weight, row] = pieces[index];
+    if (bf16_) {
+      round_transposed_panel(
+          weight.k, weight.n, parameters_ + weight.offset, row,
+          bf16_transposed_.data() + weight.transposed + bf16_panels_size(weight.n, row));
+      return;
+    }
     transpose_panels(weight.k, weight.n, layout_.panel_width, parameters_ + weight.offset, row,
                      std::min(rows, weight.k - row), transposed_.data() + weight.transposed);
   });

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "engine/cpu/attention.h"
+#include "engine/cpu/bf16.h"
 #include "engine/cpu/buffers.h"
 #include "engine/cpu/int8.h"
 #include "engine/cpu/kernels.h"
@@ -80,7 +81,7 @@ class Network {
   struct Gradients {
     Rows<float> hidden;    ///< [T, H], of the layer's output, then of its input
     Operand ffn;           ///< [T, H], of the second feed-forward product
-    Operand intermediate;  ///< [T, I]
+    Operand intermediate;  ///< [T, I]; its f32 see intermediate_rows
     Operand attention;     ///< [T, H], of attention's output product
     Rows<float> context;   ///< [T, H]
     Operand qkv;           ///< [T, 3H]
@@ -108,6 +109,7 @@ class Network {
   struct WorkerScratch {
     AttentionScratch attention;
     Aligned<float> product;
+    Aligned<Bf16Pair> bf16_product;
     Aligned<float> mask;  ///< of one row
     Int8Rows int8;
   };
@@ -123,6 +125,7 @@ class Network {
   void reserve_layer(Layer& layer) const;
   void round_weights();
   void round_weights_to_bf16();
+  void round_rows_to_bf16();
   size_t blocks() const { return (tokens_ + block_rows_ - 1) / block_rows_; }
   /// The bodies of loops over blocks(), and over the heads of all windows.
   ThreadPool::Body of_blocks(std::function<void(const Block&)> body);
@@ -131,14 +134,18 @@ class Network {
           body,
       size_t layer);
   void for_each_block(std::function<void(const Block&)> body);
-  /// out [rows, n] = in [rows, k] W^T + bias; bf16 leaves the bias to the step that follows.
-  void linear(const Block& block, Operand& in, const Weight& weight, float* out, size_t out_stride);
+  /// out [rows, n] = in [rows, k] W^T + bias; the library leaves the bias to the step that
+  /// follows.
+  void linear(const Block& block, const Operand& in, const Weight& weight, float* out,
+              size_t out_stride);
   /// din [rows, k] = dout [rows, n] W, or += with accumulate; columns of dout from `column` on.
-  void linear_backward(const Block& block, Operand& dout, size_t column, const Weight& weight,
+  void linear_backward(const Block& block, const Operand& dout, size_t column, const Weight& weight,
                        float* din, size_t din_stride, bool accumulate);
   const float* bias_still_to_add(const Weight& weight) const {
-    return bf16_ ? parameters_ + weight.bias : nullptr;
+    return library_ ? parameters_ + weight.bias : nullptr;
   }
+  /// Rounds columns that were written as f32 alone, where products are to be of bf16.
+  void round_rows(size_t begin, size_t end, size_t column, size_t columns, Operand& rows) const;
   /// Turns the weights of a layer round for linear_backward.
   void transpose_weights(TaskList& tasks, const std::vector<Weight>& weights);
   /// The mask of a row, null without dropout; forward makes it and keeps its bits [T,
@@ -147,12 +154,15 @@ class Network {
   const float* mask_again(const DropoutKey& key, size_t row, unsigned worker,
                           const Aligned<uint8_t>& kept);
   Layer& layer(size_t index) { return layers_[training_ ? index : 0]; }
-  /// The rows of `activated` that belong to a block. Without training each worker uses the same
-  /// ones again, which stay in its cache.
-  Block wide_rows(const Block& block) const {
-    const size_t begin = training_ ? block.begin : block.worker * block_rows_;
+  /// Rows for a block that its worker uses again for the next, which stay in its cache.
+  Block worker_rows(const Block& block) const {
+    const size_t begin = block.worker * block_rows_;
     return {block.index, begin, begin + block.rows(), block.worker};
   }
+  /// The rows of `activated` that belong to a block.
+  Block wide_rows(const Block& block) const { return training_ ? block : worker_rows(block); }
+  /// The same of the f32 gradient of `intermediate`, which in bf16 nobody needs later.
+  Block intermediate_rows(const Block& block) const { return bf16_ ? worker_rows(block) : block; }
   Operand& input(size_t index) {
     return training_ && index > 0 ? layers_[index - 1].output : embedded_;
   }
@@ -177,17 +187,20 @@ class Network {
   void ffn_backward(size_t index, const Block& block);
   void attend_backward(TaskList& tasks, size_t index);
   std::vector<Weight> weights_below(size_t index) const;
-  std::vector<WeightSource> qkv_sources(size_t index);
-  std::vector<WeightSource> row_sources(size_t index);
-  void qkv_weight_gradients(TaskList& tasks, size_t index, float* gradients, bool accumulate);
-  void row_weight_gradients(TaskList& tasks, size_t index, float* gradients, bool accumulate);
-  void weight_gradients_f32(TaskList& tasks, std::span<const WeightSource> sources,
-                            float* gradients, bool accumulate);
-  void weight_gradients_bf16(size_t index, float* gradients, bool accumulate);
   void qkv_backward(size_t index, const Block& block);
   void reduce(TaskList& tasks, const std::vector<Reduction>& reductions, float* gradients);
   std::vector<Reduction> layer_reductions(size_t index) const;
   std::vector<Reduction> embedding_reductions() const;
+
+  // weight_gradients.cpp
+  std::vector<WeightSource> qkv_sources(size_t index);
+  std::vector<WeightSource> row_sources(size_t index);
+  void weight_gradients(TaskList& tasks, std::span<const WeightSource> sources, float* gradients,
+                        bool accumulate);
+  void weight_gradients_in_panels(TaskList& tasks, std::span<const WeightSource> sources,
+                                  float* gradients, bool accumulate);
+  void weight_gradients_of_library(TaskList& tasks, std::span<const WeightSource> sources,
+                                   float* gradients, bool accumulate);
 
   // embedding_backward.cpp
   void embed_backward(const Block& block);
@@ -199,6 +212,8 @@ class Network {
   const Layout& layout_;
   const bool bf16_;
   const bool int8_;
+  const bool library_;  // bf16 products by the library, weights in plain rows
+  const Operand::Form kept_, product_only_;
   ThreadPool& pool_;
   std::vector<WorkerScratch> scratch_;
 
@@ -214,8 +229,11 @@ class Network {
   DropoutKey embedding_dropout_;
   std::vector<LayerDropout> dropout_;
 
-  Aligned<float> transposed_;  // weights of one layer, for backward
-  Aligned<uint16_t> bf16_weights_;
+  // weights of one layer, for backward
+  Aligned<float> transposed_;
+  Aligned<Bf16Pair> bf16_transposed_;
+  Aligned<Bf16Pair> bf16_weights_;         // by Weight::rounded
+  Aligned<uint16_t> bf16_rows_;            // by Weight::offset, for the library
   std::vector<Int8Weights> int8_weights_;  // by Weight::number
   bool rounded_weights_fresh_ = false;
   Operand embedded_;                  // [T, H]

@@ -170,14 +170,10 @@ std::map<std::string, std::string> library_versions() {
           {"Highway", text(HWY_MAJOR, HWY_MINOR, HWY_PATCH)}};
 }
 
-bool has_bf16_products() {
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::avx512_core_bf16:
-    case dnnl::cpu_isa::avx512_core_amx:
-      return true;
-    default:
-      return false;
-  }
+bool library_has_bf16() {
+  return library_has_tiles() || dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_bf16;
 }
+
+bool library_has_tiles() { return dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx; }
 
 }  // namespace bertrand::cpu

@@ -35,7 +35,10 @@ double time_packed_product(const ProductShape& shape, int repeats);
 /// Versions of the libraries that compute, by name: {"oneDNN": "2.6.3", "Highway": ...}.
 std::map<std::string, std::string> library_versions();
 
-/// True where bf16 products run on bf16 instructions.
-bool has_bf16_products();
+/// True where its bf16 products run on bf16 instructions.
+bool library_has_bf16();
+
+/// True where these multiply whole tiles (AMX), which can do more than vectors (bf16.h).
+bool library_has_tiles();
 
 }  // namespace bertrand::cpu

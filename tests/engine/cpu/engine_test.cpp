@@ -10,88 +10,10 @@
 #include "base/error.h"
 #include "engine/cpu/cpu_engine.h"
 #include "oracle.h"
+#include "small_engine.h"
 
 namespace bertrand::test {
 namespace {
-
-BertConfig small_config(int64_t heads, int64_t head_size, int64_t layers = 2) {
-  BertConfig config;
-  config.hidden_size = heads * head_size;
-  config.num_attention_heads = heads;
-  config.num_hidden_layers = layers;
-  config.intermediate_size = 3 * heads * head_size + 1;
-  config.vocab_size = 50;
-  config.max_position_embeddings = 512;
-  return config;
-}
-
-std::unique_ptr<CpuEngineWithStates> small_engine(const BertConfig& config, unsigned threads = 2,
-                                                  Precision precision = Precision::fp32) {
-  auto engine = make_cpu_engine(config, {threads, precision});
-  uint32_t seed = 0;
-  engine->load_parameters([&](const ParameterInfo& info, std::span<float> values) {
-    const auto random = random_floats(values.size(), ++seed, 0.3F);
-    std::copy(random.begin(), random.end(), values.begin());
-    if (info.name.ends_with("LayerNorm.weight")) {
-      for (float& value : values) {
-        value += 1;
-      }
-    }
-  });
-  return engine;
-}
-
-struct Batch {
-  PackedBatch packed;
-  SpanTargets targets;
-
-  void add(size_t length, uint64_t key) {
-    std::mt19937 generator(static_cast<uint32_t>(key) + 100);
-    std::vector<int32_t> ids(length);
-    for (int32_t& id : ids) {
-      id = static_cast<int32_t>(generator() % 50);
-    }
-    packed.add(ids, length / 3, key);
-    targets.start.push_back(static_cast<int32_t>(length / 2));
-    targets.end.push_back(static_cast<int32_t>(length - 1));
-  }
-};
-
-Batch batch_of(std::initializer_list<size_t> lengths) {
-  Batch batch;
-  for (const size_t length : lengths) {
-    batch.add(length, batch.packed.windows());
-  }
-  return batch;
-}
-
-std::vector<float> gradients_of(const Engine& engine) {
-  std::vector<float> all;
-  engine.store_gradients([&](const ParameterInfo&, std::span<const float> values) {
-    all.insert(all.end(), values.begin(), values.end());
-  });
-  return all;
-}
-
-std::vector<float> parameters_of(const Engine& engine) {
-  std::vector<float> all;
-  engine.store_parameters([&](const ParameterInfo&, std::span<const float> values) {
-    all.insert(all.end(), values.begin(), values.end());
-  });
-  return all;
-}
-
-double relative_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double difference = 0;
-  double size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const auto x = static_cast<double>(a[i]);
-    const auto y = static_cast<double>(b[i]);
-    difference += (x - y) * (x - y);
-    size += y * y;
-  }
-  return std::sqrt(difference / size);
-}
 
 struct Shape {
   int64_t heads, head_size;
@@ -287,63 +209,6 @@ TEST(Engine, RefusesWhatIsOutsideTheModel) {
   Batch wrong = batch_of({4});
   wrong.targets.end[0] = 4;
   EXPECT_THROW(engine->backward(wrong.packed, wrong.targets, Dropout(), 1), Error);
-}
-
-TEST(Engine, Bf16IsCloseToF32) {
-  if (!cpu_multiplies_bf16()) {
-    EXPECT_THROW(make_cpu_engine(small_config(2, 16), {1, Precision::bf16}), Error);
-    GTEST_SKIP() << "this CPU has no bf16 instructions";
-  }
-  const BertConfig config = small_config(4, 16);
-  const Batch batch = batch_of({100, 60, 3, 1});
-  const auto f32 = small_engine(config);
-  const auto bf16 = small_engine(config, 2, Precision::bf16);
-  const SpanLogits expected = f32->forward(batch.packed);
-  const SpanLogits got = bf16->forward(batch.packed);
-  EXPECT_LT(relative_difference(got.start, expected.start), 0.03);
-  EXPECT_NE(got.start, expected.start);
-  const Dropout dropout{1, 2, 0.1, 0.1};
-  const double loss = f32->backward(batch.packed, batch.targets, dropout, 0.25);
-  EXPECT_NEAR(bf16->backward(batch.packed, batch.targets, dropout, 0.25) / loss, 1, 0.03);
-  EXPECT_LT(relative_difference(gradients_of(*bf16), gradients_of(*f32)), 0.06);
-}
-
-TEST(Engine, Int8IsCloseToF32AndOnlyAnswers) {
-  const BertConfig config = small_config(4, 16);
-  const Batch batch = batch_of({100, 60, 3, 1});
-  const auto f32 = small_engine(config);
-  const auto int8 = small_engine(config, 2, Precision::int8);
-  const SpanLogits expected = f32->forward(batch.packed);
-  const SpanLogits got = int8->forward(batch.packed);
-  EXPECT_LT(relative_difference(got.start, expected.start), 0.05);
-  EXPECT_NE(got.start, expected.start);
-  EXPECT_EQ(small_engine(config, 1, Precision::int8)->forward(batch.packed).start, got.start);
-  EXPECT_THROW(int8->backward(batch.packed, batch.targets, Dropout(), 1), Error);
-  BertConfig wide = config;
-  wide.intermediate_size = 65537;
-  EXPECT_THROW(make_cpu_engine(wide, {1, Precision::int8}), Error);
-  // New weights are rounded anew.
-  int8->load_parameters([](const ParameterInfo&, std::span<float> values) {
-    std::fill(values.begin(), values.end(), 0.0F);
-  });
-  for (const float logit : int8->forward(batch.packed).start) {
-    EXPECT_EQ(logit, 0.0F);
-  }
-}
-
-/// Which one it is depends on the machine.
-TEST(CpuEngine, AutoIsFp32OrBf16AndNothingToComputeIn) {
-  const BertConfig config = small_config(2, 16);
-  for (const Purpose purpose : {Purpose::answers, Purpose::training}) {
-    const PrecisionChoice choice = fastest_cpu_precision(config, /*threads=*/2, purpose);
-    EXPECT_TRUE(choice.precision == Precision::fp32 ||
-                (choice.precision == Precision::bf16 && cpu_multiplies_bf16()));
-    EXPECT_EQ(choice.timed.size(), cpu_multiplies_bf16() ? 2U : 0U);
-    for (const PrecisionChoice::Timed& timed : choice.timed) {
-      EXPECT_GT(timed.seconds, 0);
-    }
-  }
-  EXPECT_THROW(make_cpu_engine(config, {1, Precision::automatic}), Error);
 }
 
 }  // namespace

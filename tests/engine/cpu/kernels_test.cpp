@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include <gtest/gtest.h>
@@ -37,11 +38,11 @@ TEST_P(Kernels, GeluAndItsDerivative) {
     }
     const std::vector<float> bias(x.size(), 0.25F);
     std::vector<float> y(x.size());
-    cpu::bias_gelu(tanh_form, 1, x.size(), bias.data(), x.data(), y.data(), x.size());
+    cpu::bias_gelu(tanh_form, x.size(), bias.data(), x.data(), {y.data(), nullptr});
     std::vector<float> slopes = x;
     std::vector<float> same(x.size());
-    cpu::bias_gelu_with_slope(tanh_form, 1, x.size(), bias.data(), slopes.data(), same.data(),
-                              x.size());
+    cpu::bias_gelu_with_slope(tanh_form, x.size(), bias.data(), slopes.data(),
+                              {same.data(), nullptr});
     EXPECT_EQ(same, y);
     for (size_t i = 0; i < x.size(); ++i) {
       auto at = static_cast<double>(x[i]) + 0.25;
@@ -66,7 +67,7 @@ TEST_P(Kernels, LayerNormAndItsDerivative) {
     std::vector<float> y(columns);
     const float rstd =
         cpu::layer_norm(columns, x.data(), bias.data(), mask.data(), residual.data(), gamma.data(),
-                        beta.data(), 1e-3F, normalized.data(), y.data());
+                        beta.data(), 1e-3F, normalized.data(), {y.data(), nullptr});
     Doubles s(columns);
     for (size_t i = 0; i < columns; ++i) {
       s[i] =
@@ -235,7 +236,7 @@ TEST_P(Kernels, RowsOfSumsAndProducts) {
     const auto before = y;
     std::vector<float> masked(columns);
     std::vector<float> sums(columns, 1);
-    cpu::mask_and_sum(columns, x.data(), mask.data(), masked.data(), sums.data());
+    cpu::mask_and_sum(columns, x.data(), mask.data(), {masked.data(), nullptr}, sums.data());
     cpu::add_scaled(columns, 2, x.data(), y.data());
     auto biased = x;
     cpu::add_bias(1, columns, mask.data(), biased.data(), columns);
@@ -319,6 +320,48 @@ TEST_P(Kernels, Bf16RoundsToNearestEven) {
   EXPECT_EQ(back(4), 1.0F + 4 * 0x1p-8F);
   EXPECT_EQ(back(5), 1.0F + 2 * 0x1p-8F);
   EXPECT_NEAR(back(6), 3.0e38F, 2e36F);
+}
+
+/// What is written rounded is what is written as f32, rounded.
+TEST_P(Kernels, RowsGoWhereTheyAreWanted) {
+  using Write = std::function<void(size_t columns, cpu::RowTarget)>;
+  const auto x = random_floats(384, 1);
+  const auto gamma = random_floats(384, 2);
+  std::vector<float> sums(384);
+  std::vector<float> normalized(384);
+  auto slopes = x;
+  const Write writes[] = {[&](size_t columns, cpu::RowTarget to) {
+                            cpu::bias_gelu(false, columns, nullptr, x.data(), to);
+                          },
+                          [&](size_t columns, cpu::RowTarget to) {
+                            slopes = x;
+                            cpu::bias_gelu_with_slope(false, columns, nullptr, slopes.data(), to);
+                          },
+                          [&](size_t columns, cpu::RowTarget to) {
+                            cpu::mask_and_sum(columns, x.data(), gamma.data(), to, sums.data());
+                          },
+                          [&](size_t columns, cpu::RowTarget to) {
+                            cpu::layer_norm(columns, x.data(), nullptr, nullptr, nullptr,
+                                            gamma.data(), x.data(), 1e-3F, normalized.data(), to);
+                          }};
+  for (const Write& write : writes) {
+    for (const size_t columns : kWidths) {
+      std::vector<float> f32(columns);
+      std::vector<float> f32_of_both(columns);
+      std::vector<uint16_t> expected(columns);
+      std::vector<uint16_t> bf16(columns + 1, 77);
+      std::vector<uint16_t> bf16_of_both(columns);
+      write(columns, {f32.data(), nullptr});
+      cpu::to_bf16(columns, f32.data(), expected.data());
+      write(columns, {nullptr, bf16.data()});
+      write(columns, {f32_of_both.data(), bf16_of_both.data()});
+      EXPECT_EQ(bf16.back(), 77) << "written past the row";
+      bf16.pop_back();
+      EXPECT_EQ(bf16, expected);
+      EXPECT_EQ(bf16_of_both, expected);
+      EXPECT_EQ(f32_of_both, f32);
+    }
+  }
 }
 
 TEST_P(Kernels, AdamIsTheFormula) {
