@@ -40,7 +40,7 @@ void count_tokenizer() {
   const Dataset dataset = Dataset::load(root + "/data/sample/train.json");
   std::vector<Token> tokens;
   measured([&] {
-    for (int round = 0; round < 5; ++round) {
+    for (int time = 0; time < 50; ++time) {
       for (const Example& example : dataset.examples) {
         tokens.clear();
         tokenizer.tokenize(example.question, tokens);
