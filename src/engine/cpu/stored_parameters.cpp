@@ -5,8 +5,6 @@
 namespace bertrand::cpu {
 namespace {
 
-constexpr size_t kWords = 0;  // index of the embeddings of words
-
 /// Whole panels, enough that sharing out costs nothing.
 size_t rows_of_a_strip(size_t panel_width) {
   constexpr size_t kFew = 32;
@@ -35,14 +33,14 @@ void StoredParameters::open(const ParameterStore& stored, bool with_weights, flo
   for (const ParameterInfo& info : layout_.parameters) {
     parameters_.push_back(stored(info));
   }
-  has_word_.assign(static_cast<size_t>(layout_.parameters[kWords].shape[0]), 0);
+  has_word_.assign(static_cast<size_t>(layout_.parameters[Layout::kWords].shape[0]), 0);
   const auto strips = cut_into_strips(layout_.parameters, rows_of_a_strip(layout_.panel_width));
   std::vector<std::vector<float>> buffers(pool_.size());
   pool_.for_each(strips.size(), [&](size_t number, unsigned worker) {
     const auto& [index, first_row, rows, columns] = strips[number];
     const size_t first = first_row * columns;
     const bool in_panels = layout_.in_panels(index);
-    if (index == kWords || (in_panels && !with_weights)) {
+    if (index == Layout::kWords || (in_panels && !with_weights)) {
       return;
     }
     if (in_panels && layout_.panel_width > 1) {
@@ -64,12 +62,12 @@ void StoredParameters::need_words(std::span<const int32_t> ids, float* array) {
   if (!is_open()) {
     return;
   }
-  const auto columns = static_cast<size_t>(layout_.parameters[kWords].shape[1]);
+  const size_t columns = layout_.word_width();
   for (const int32_t id : ids) {
     const auto row = static_cast<size_t>(id);
     if (id >= 0 && row < has_word_.size() && has_word_[row] == 0) {
       float* place = array + layout_.word_embeddings + row * columns;
-      parameters_[kWords].read(row * columns, {place, columns});
+      parameters_[Layout::kWords].read(row * columns, {place, columns});
       has_word_[row] = 1;
     }
   }
@@ -79,8 +77,8 @@ void StoredParameters::take_over(float* array) {
   if (!is_open()) {
     return;
   }
-  const auto size = static_cast<size_t>(layout_.parameters[kWords].size());
-  parameters_[kWords].read(/*first=*/0, {array + layout_.word_embeddings, size});
+  const auto size = static_cast<size_t>(layout_.parameters[Layout::kWords].size());
+  parameters_[Layout::kWords].read(/*first=*/0, {array + layout_.word_embeddings, size});
   close();
 }
 
