@@ -28,10 +28,14 @@ std::string system_says() { return std::strerror(errno); }
 }
 
 /// All that is left in a file, to its end. `where` names it in an error.
-std::string read_all(std::FILE* file, const std::string& where) {
+std::string read_all(std::FILE* file, const std::string& where, size_t most_bytes) {
   std::string text;
   char buffer[1 << 16];
   for (size_t got = 0; (got = std::fread(buffer, 1, sizeof buffer, file)) > 0;) {
+    if (got > most_bytes - text.size()) {
+      throw Error(ErrorCode::bad_input, where + ": has more than " + std::to_string(most_bytes) +
+                                            " bytes, the most such a file may have.");
+    }
     text.append(buffer, got);
   }
   if (std::ferror(file) != 0) {
@@ -137,16 +141,16 @@ void MappedFile::release() const {
   }
 }
 
-std::string read_file(const std::filesystem::path& path) {
+std::string read_file(const std::filesystem::path& path, size_t most_bytes) {
   if (path == "-") {
-    return read_all(stdin, kStandardInput);
+    return read_all(stdin, kStandardInput, most_bytes);
   }
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
                                                              &std::fclose);
   if (file == nullptr) {
     fail_to_open(path);
   }
-  return read_all(file.get(), path.string());
+  return read_all(file.get(), path.string(), most_bytes);
 }
 
 bool read_line(std::string& line) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -33,8 +34,9 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-/// The whole file as a string; "-" reads standard input. Throws Error (io) naming the file.
-std::string read_file(const std::filesystem::path& path);
+/// The whole file as a string; "-" reads standard input. Throws Error (io) naming the file, and
+/// (bad_input) where it has more bytes than `most_bytes`; no more of it is read then.
+std::string read_file(const std::filesystem::path& path, size_t most_bytes = SIZE_MAX);
 
 /// The next line of standard input, without its end; false where there is none. Throws Error (io).
 bool read_line(std::string& line);

@@ -15,6 +15,10 @@ namespace {
 constexpr std::string_view kInside = "##";
 constexpr size_t kHashedAtOnce = 128;
 
+// Far above any real one (a quarter of a million pieces, 4 MB): what reads it stays below 64 MB.
+constexpr size_t kMostBytes = size_t{16} << 20;
+constexpr size_t kMostPieces = size_t{1} << 20;
+
 // FNV-1a, which gives the hashes of all prefixes on its way through a word.
 constexpr uint64_t kHashBegin = 0xCBF29CE484222325;
 constexpr uint64_t kHashPrime = 0x100000001B3;
@@ -46,15 +50,20 @@ std::string_view trim(std::string_view line) {
 }  // namespace
 
 Vocabulary Vocabulary::load(const std::filesystem::path& path) {
-  return parse(read_file(path), path.string());
+  return parse(read_file(path, kMostBytes), path.string());
 }
 
 Vocabulary Vocabulary::parse(std::string_view text, const std::string& where) {
-  if (text.size() > UINT32_MAX / 2) fail(where, "larger than 2 GB, which is no vocabulary");
+  const auto lines = static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) + 1;
+  if (text.size() > kMostBytes || lines > kMostPieces + 1) {
+    fail(where, "has " + std::to_string(text.size()) + " bytes and " + std::to_string(lines) +
+                    " lines; a vocabulary has " + std::to_string(kMostBytes) + " and " +
+                    std::to_string(kMostPieces) + " at most, so this is none");
+  }
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   Vocabulary vocabulary;
   vocabulary.text_.reserve(text.size());
-  vocabulary.begins_.reserve(static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) + 2);
+  vocabulary.begins_.reserve(lines + 1);
   vocabulary.begins_.push_back(0);
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());

@@ -127,6 +127,15 @@ TEST(ReadFile, GivesAllBytes) {
   EXPECT_EQ(read_file(folder / "empty"), "");
 }
 
+TEST(ReadFile, ReadsNoMoreThanItsLimit) {
+  const TemporaryFolder folder;
+  put(folder / "file", std::string(200'000, 'x'));
+  EXPECT_EQ(read_file(folder / "file", 200'000).size(), 200'000U);
+  const Error larger = error_of([&] { read_file(folder / "file", 199'999); });
+  EXPECT_EQ(larger.code(), ErrorCode::bad_input);
+  EXPECT_THAT(larger.what(), HasSubstr("more than 199999 bytes"));
+}
+
 TEST(ReadFile, NamesWhatCannotBeRead) {
   const TemporaryFolder folder;
   const Error missing = error_of([&] { read_file(folder / "missing"); });

@@ -110,6 +110,24 @@ TEST(Vocabulary, NamesTheSpecialPieceThatIsMissing) {
   EXPECT_THAT(fault(""), HasSubstr("missing"));
 }
 
+TEST(Vocabulary, RefusesWhatIsTooLargeForOne) {
+  std::string many = special_pieces;
+  for (int i = 0; i < (1 << 20); ++i) {
+    many += std::to_string(i) + "\n";
+  }
+  EXPECT_THAT(fault(many), AllOf(HasSubstr("some/vocab.txt"), HasSubstr("1048576 at most")));
+  EXPECT_THAT(fault(special_pieces + std::string(size_t{17} << 20, 'x')),
+              HasSubstr("bytes and 6 lines"));
+  // Not read to its end, which this one has not.
+  try {
+    Vocabulary::load("/dev/zero");
+    FAIL() << "no Error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::bad_input);
+    EXPECT_THAT(error.what(), HasSubstr("/dev/zero: has more than 16777216 bytes"));
+  }
+}
+
 TEST(Vocabulary, NamesTheFileThatIsNotThere) {
   try {
     Vocabulary::load("/nowhere/vocab.txt");
