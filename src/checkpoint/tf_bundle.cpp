@@ -32,11 +32,14 @@ bool is_of_optimizer(std::string_view name) {
 
 class TfBundle : public Checkpoint {
  public:
-  explicit TfBundle(const std::filesystem::path& prefix)
-      : prefix_(prefix), index_path_(prefix.string() + ".index"), where_(index_path_.string()) {
+  TfBundle(const std::filesystem::path& prefix, bool check)
+      : prefix_(prefix),
+        index_path_(prefix.string() + ".index"),
+        where_(index_path_.string()),
+        check_(check) {
     const MappedFile file(index_path_);
     index_bytes_ = file.bytes().size();
-    index_ = read_tf_index(file.bytes(), where_);
+    index_ = read_tf_index(file.bytes(), where_, check_);
     shards_.resize(index_.shards);
     for (const auto& [name, entry] : index_.entries) {
       if (name.starts_with('\0')) continue;  // a slice of another
@@ -174,7 +177,7 @@ class TfBundle : public Checkpoint {
     }
     const auto bytes =
         file->bytes().subspan(static_cast<size_t>(entry.offset), static_cast<size_t>(entry.size));
-    if (masked_crc32c(crc32c(bytes)) != entry.checksum) {
+    if (check_ && masked_crc32c(crc32c(bytes)) != entry.checksum) {
       throw Error(ErrorCode::bad_input,
                   at + " does not have the checksum of the index; the file is damaged.");
     }
@@ -251,6 +254,7 @@ class TfBundle : public Checkpoint {
   std::filesystem::path prefix_;
   std::filesystem::path index_path_;
   std::string where_;
+  bool check_;
   uint64_t index_bytes_ = 0;
   TfIndex index_;
   std::vector<Shard> shards_;
@@ -261,8 +265,8 @@ class TfBundle : public Checkpoint {
 
 }  // namespace
 
-std::shared_ptr<const Checkpoint> open_tf_bundle(const std::filesystem::path& prefix) {
-  return std::make_shared<TfBundle>(prefix);
+std::shared_ptr<const Checkpoint> open_tf_bundle(const std::filesystem::path& prefix, bool check) {
+  return std::make_shared<TfBundle>(prefix, check);
 }
 
 std::filesystem::path bundle_prefix(const std::filesystem::path& path) {

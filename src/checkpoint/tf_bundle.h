@@ -11,8 +11,10 @@ namespace bertrand {
 /// and PREFIX.data-00000-of-00001 or more. Variables that were saved in slices are put together;
 /// the optimizer's are told as others. Source: tensorflow/core/util/tensor_bundle and
 /// tensorflow/core/protobuf/tensor_bundle.proto. `prefix` is without ".index". A missing or short
-/// data file is a problem of the checkpoint, and an error once a tensor in it is read.
-std::shared_ptr<const Checkpoint> open_tf_bundle(const std::filesystem::path& prefix);
+/// data file is a problem of the checkpoint, and an error once a tensor in it is read. Without
+/// `check` no checksum is looked at, so that a fuzzer gets behind them.
+std::shared_ptr<const Checkpoint> open_tf_bundle(const std::filesystem::path& prefix,
+                                                 bool check = true);
 
 /// The prefix of a bundle's file: less ".index", ".meta" or ".data-00000-of-00001"; else `path`.
 std::filesystem::path bundle_prefix(const std::filesystem::path& path);
