@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -150,7 +151,8 @@ TEST(Dataset, RefusesEndlessNesting) {
 TEST(Dataset, NamesThePlaceOfANumberThatIsTooLarge) {
   for (const std::string number : {"99999999999999999999999", "-99999999999999999999999"}) {
     for (const std::string after : {"", " ", "}", "\n]"}) {
-      const std::string found = complaint("{\"data\": [0.5, 1e3,\n " + number + after + "]}");
+      const std::string found =
+          complaint(fmt::format("{{\"data\": [0.5, 1e3,\n {}{}]}}", number, after));
       if (after == "}" || after == "\n]") {
         EXPECT_THAT(found, HasSubstr("is not JSON"));
         continue;
