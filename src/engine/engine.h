@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "distributed/process_group.h"
 #include "model/config.h"
 #include "model/packing.h"
 #include "model/parameters.h"
@@ -85,6 +86,10 @@ class Engine {
   /// micro-batches add up to the mean.
   virtual double backward(const PackedBatch& batch, const SpanTargets& targets,
                           const Dropout& dropout, double weight) = 0;
+
+  /// Adds up the gradients of all processes, so that each has those of the batches of all; called
+  /// once a step, between the last backward and step. The same bits in every process.
+  virtual void reduce_gradients(ProcessGroup& group) = 0;
 
   /// Reads the gradients summed since the last step; to exchange and to test them.
   virtual void store_gradients(const ParameterWriter& write) const = 0;

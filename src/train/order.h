@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "distributed/process_group.h"
+
 namespace bertrand {
 
 /// The windows of one epoch, cut into the batches of its steps.
@@ -18,12 +20,6 @@ struct EpochOrder {
     return std::span(windows).subspan(batch_begin[index],
                                       batch_begin[index + 1] - batch_begin[index]);
   }
-};
-
-/// Which of how many processes this is.
-struct ProcessPlace {
-  unsigned count = 1;
-  unsigned rank = 0;
 };
 
 /// What torch.randperm(size) gives on the CPU with this generator (std::mt19937(seed) is
