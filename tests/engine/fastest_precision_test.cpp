@@ -55,6 +55,7 @@ class ClockedEngine final : public Engine {
     told_.now += told_.backward.at(precision_);
     return 0;
   }
+  void reduce_gradients(ProcessGroup&) override {}
   void store_gradients(const ParameterWriter&) const override {}
   StepReport step(double, const OptimizerSettings&) override { return {}; }
   uint64_t steps() const override { return 0; }

@@ -41,6 +41,7 @@ class ScoringEngine : public Engine {
   double backward(const PackedBatch&, const SpanTargets&, const Dropout&, double) override {
     return 0;
   }
+  void reduce_gradients(ProcessGroup&) override {}
   void store_gradients(const ParameterWriter&) const override {}
   StepReport step(double, const OptimizerSettings&) override { return {}; }
   uint64_t steps() const override { return 0; }

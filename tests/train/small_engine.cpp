@@ -126,6 +126,12 @@ double SmallEngine::backward(const PackedBatch& batch, const SpanTargets& target
   return broken_loss_at == steps_ ? std::numeric_limits<double>::quiet_NaN() : loss;
 }
 
+void SmallEngine::reduce_gradients(ProcessGroup& group) {
+  for (std::vector<float>& gradient : gradients_) {
+    group.sum(gradient);
+  }
+}
+
 StepReport SmallEngine::step(double learning_rate, const OptimizerSettings& settings) {
   rates.push_back(learning_rate);
   double sum = 0;

@@ -23,6 +23,7 @@ class SmallEngine : public Engine {
   SpanLogits forward(const PackedBatch& batch) override;
   double backward(const PackedBatch& batch, const SpanTargets& targets, const Dropout& dropout,
                   double weight) override;
+  void reduce_gradients(ProcessGroup& group) override;
   void store_gradients(const ParameterWriter& write) const override { store(gradients_, write); }
   StepReport step(double learning_rate, const OptimizerSettings& settings) override;
   uint64_t steps() const override { return steps_; }

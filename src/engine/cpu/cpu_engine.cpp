@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "engine/cpu/bf16.h"
 #include "engine/cpu/buffers.h"
+#include "engine/cpu/gradient_sum.h"
 #include "engine/cpu/int8.h"
 #include "engine/cpu/layout.h"
 #include "engine/cpu/network.h"
@@ -88,6 +89,13 @@ class CpuEngine final : public CpuEngineWithStates {
                           /*accumulate=*/holds_gradients_);
     holds_gradients_ = true;
     return loss;
+  }
+  void reduce_gradients(ProcessGroup& group) override {
+    need_optimizer();
+    if (!std::exchange(holds_gradients_, true)) {
+      gradients_.dense.reserve_zeroed(layout_.size);
+    }
+    cpu::sum_over_processes(gradients_, layout_, group);
   }
   void store_gradients(const ParameterWriter& write) const override {
     require(optimizer_.has_value(), "gradients");
