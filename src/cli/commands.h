@@ -9,6 +9,7 @@ namespace bertrand::cli {
 void add_tokenize(CLI::App& app);
 void add_windows(CLI::App& app);
 void add_train(CLI::App& app);
+void add_launch(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_ask(CLI::App& app);

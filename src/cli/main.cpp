@@ -45,6 +45,7 @@ int run(int argc, char** argv) {
   cli::add_tokenize(app);
   cli::add_windows(app);
   cli::add_train(app);
+  cli::add_launch(app);
   cli::add_predict(app);
   cli::add_evaluate(app);
   cli::add_ask(app);
