@@ -14,7 +14,8 @@ enum class ErrorCode {
 };
 
 /// The one exception type. Its text is a whole sentence that names the file and the place in it and
-/// says what to do, so that a caller can print it as it is.
+/// says what to do, so that a caller can print it as it is; empty where another process of the same
+/// run says it.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& sentence) : std::runtime_error(sentence), code_(code) {}

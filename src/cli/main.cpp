@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const bertrand::Error& error) {
-    std::fprintf(stderr, "bertrand: %s\n", error.what());
+    if (*error.what() != '\0') std::fprintf(stderr, "bertrand: %s\n", error.what());
     return error.exit_code();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bertrand: %s\n", error.what());

@@ -1,5 +1,3 @@
-#include <array>
-#include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -9,11 +7,15 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "base/error.h"
+#include "base/thread_pool.h"
 #include "commands.h"
 #include "common.h"
+#include "distributed/launch_environment.h"
 #include "engine/cpu/cpu_engine.h"
 #include "engine/cpu/products.h"
 #include "progress.h"
+#include "signal_catcher.h"
 #include "train/fine_tune.h"
 #include "train/recipe.h"
 
@@ -24,39 +26,6 @@ struct Flags {
   FineTuneOptions options;
   unsigned threads = 0;
   std::string weights_type;
-};
-
-volatile std::sig_atomic_t caught_signal = 0;
-
-/// Notes SIGINT, SIGTERM and SIGHUP while it lives; a second one ends the program at once. One that
-/// is ignored already stays so (nohup, a job in the background). Whoever reads the progress may go
-/// away: the run does not end with SIGPIPE.
-class SignalCatcher {
- public:
-  SignalCatcher() {
-    struct sigaction note {};
-    note.sa_handler = [](int number) { caught_signal = number; };
-    note.sa_flags = static_cast<int>(SA_RESETHAND | static_cast<unsigned>(SA_RESTART));
-    struct sigaction ignore {};
-    ignore.sa_handler = SIG_IGN;
-    for (size_t i = 0; i < kSignals.size(); ++i) {
-      ::sigaction(kSignals[i], nullptr, &before_[i]);
-      const bool ignored = before_[i].sa_handler == SIG_IGN;
-      ::sigaction(kSignals[i], kSignals[i] == SIGPIPE || ignored ? &ignore : &note, nullptr);
-    }
-  }
-  ~SignalCatcher() {
-    for (size_t i = 0; i < kSignals.size(); ++i) {
-      ::sigaction(kSignals[i], &before_[i], nullptr);
-    }
-  }
-  SignalCatcher(const SignalCatcher&) = delete;
-  SignalCatcher& operator=(const SignalCatcher&) = delete;
-
- private:
-  static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
-
-  std::array<struct sigaction, kSignals.size()> before_{};
 };
 
 /// A flag for every value of a recipe, with what it is in the two named ones. (The learning rate
@@ -104,9 +73,30 @@ void add_run_flags(CLI::App& command, RunOptions& run) {
   add_count(command, "--log-every", run.log_every, 1, "Steps a line of events.jsonl [1]");
 }
 
+/// One of several processes: rank 0 speaks for all, others only of errors, and each has its share
+/// of the threads unless --threads says how many.
+void join_launch(Flags& flags) {
+  FineTuneOptions& options = flags.options;
+  options.launch = launch_environment();
+  if (options.launch.place.rank != 0) {
+    spdlog::set_level(spdlog::level::err);
+  }
+  options.threads = flags.threads != 0
+                        ? chosen_threads(flags.threads)
+                        : share_of_threads(options.launch, usable_threads(0), is_bound());
+  // options.make_group stays empty: nothing in this program joins processes.
+}
+
+/// The error of one of several processes says whose it is.
+[[noreturn]] void throw_with_rank(const Error& error, unsigned rank) {
+  const std::string what = error.what();
+  if (rank == 0 || what.empty()) throw error;
+  throw Error(error.code(), fmt::format("Rank {}: {}", rank, what));
+}
+
 void train(Flags& flags) {
   FineTuneOptions& options = flags.options;
-  options.threads = chosen_threads(flags.threads);
+  join_launch(flags);
   if (!flags.weights_type.empty()) {
     options.weights_type = flags.weights_type == "f16"    ? DataType::f16
                            : flags.weights_type == "bf16" ? DataType::bf16
@@ -128,14 +118,18 @@ void train(Flags& flags) {
     if (!*shown) shown->emplace("windows");
     (*shown)->show(done, all);
   };
-  options.run.signal = [] { return static_cast<int>(caught_signal); };
+  options.run.signal = &SignalCatcher::caught;
   RunEnd end = RunEnd::finished;
   {
-    const SignalCatcher catcher;
-    end = fine_tune(options);
+    const SignalCatcher catcher(/*launched=*/options.launch.launcher != Launcher::none);
+    try {
+      end = fine_tune(options);
+    } catch (const Error& error) {
+      throw_with_rank(error, options.launch.place.rank);
+    }
   }
-  if (end == RunEnd::stopped && caught_signal != 0) {
-    std::exit(128 + caught_signal);
+  if (end == RunEnd::stopped && SignalCatcher::caught() != 0) {
+    std::exit(128 + SignalCatcher::caught());
   }
 }
 

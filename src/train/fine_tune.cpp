@@ -1,8 +1,6 @@
 #include "train/fine_tune.h"
 
 #include <chrono>
-#include <system_error>
-#include <unordered_map>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -16,6 +14,8 @@
 #include "squad/metrics.h"
 #include "squad/question_list.h"
 #include "squad/windows.h"
+#include "train/agreement.h"
+#include "train/evaluation.h"
 #include "train/fingerprint.h"
 #include "train/run_folder.h"
 #include "train/run_report.h"
@@ -41,6 +41,10 @@ Recipe chosen_recipe(const FineTuneOptions& options, const std::optional<RunStat
   return recipe;
 }
 
+std::string processes_text(unsigned count) {
+  return count == 1 ? "1 process" : fmt::format("{} processes", count);
+}
+
 void check_length(const BertConfig& config, const Recipe& recipe) {
   if (recipe.max_seq_length > config.max_position_embeddings) {
     throw Error(ErrorCode::usage,
@@ -56,15 +60,33 @@ BertConfig trained_config(const ModelFolder& folder, const Recipe& recipe) {
   return config;
 }
 
+/// The group of the processes; nullptr where this one is alone.
+std::unique_ptr<ProcessGroup> joined(const FineTuneOptions& options) {
+  const ProcessPlace& place = options.launch.place;
+  if (place.count == 1) {
+    return nullptr;
+  }
+  if (!options.make_group) {
+    throw Error(ErrorCode::usage,
+                fmt::format("This is rank {} of {} processes, but nothing here joins them. Run one "
+                            "process (without launch, and without variables such as WORLD_SIZE).",
+                            place.rank, place.count));
+  }
+  return options.make_group(options.launch);
+}
+
 class FineTune {
  public:
-  explicit FineTune(const FineTuneOptions& options)
+  FineTune(const FineTuneOptions& options, ProcessGroup* group)
       : options_(options),
+        group_(group),
+        place_(group == nullptr ? ProcessPlace() : group->place()),
         folder_(ModelFolder::open(options.model)),
         saved_(options.resume ? std::optional(read_snapshot_state(snapshot())) : std::nullopt),
         tokenizer_(load_tokenizer(folder_, options.lower_case)) {
     state_.recipe = chosen_recipe(options, saved_, folder_.config());
     state_.threads = options.threads;
+    state_.processes = place_.count;
     state_.weights_type =
         options.weights_type.value_or(saved_ ? saved_->weights_type : DataType::f32);
     check_length(folder_.config(), recipe());
@@ -72,14 +94,20 @@ class FineTune {
   }
 
   RunEnd go() {
-    read_data();
-    prepare_engine();
-    begin_folder();
+    share_precision();
+    together(group_, [this] {
+      read_data();
+      prepare_engine();
+    });
+    check_alike(group_, facts());
+    together(group_, [this] {
+      if (is_first()) begin_folder();
+    });
     try {
       return train() == RunEnd::finished ? finish() : stopped();
     } catch (...) {
       // With a snapshot the run can go on: nothing of it may go.
-      if (has_snapshot(snapshot())) {
+      if (run_folder_ && has_snapshot(snapshot())) {
         run_folder_->keep();
       }
       throw;
@@ -90,6 +118,36 @@ class FineTune {
   fs::path snapshot() const { return options_.out / "snapshot"; }
   const Recipe& recipe() const { return state_.recipe; }
 
+  /// Whether this is the process that writes, shows and evaluates.
+  bool is_first() const { return place_.rank == 0; }
+
+  /// What decides, beside the windows' order, that the processes make the same steps.
+  Facts facts() const {
+    Facts facts = {{"the program's version", options_.program_version},
+                   {"the recipe", recipe().name},
+                   {"the model's fingerprint", state_.model_fingerprint},
+                   {"the data's fingerprint", state_.data_fingerprint},
+                   {"the number of steps made", std::to_string(state_.steps)},
+                   {"--snapshot-every", std::to_string(options_.run.snapshot_every)},
+                   {"--stop-after-steps", std::to_string(options_.run.stop_after_steps)}};
+    for (const RecipeField& field : recipe_fields()) {
+      facts.emplace_back(flag_of(field.name), recipe_value(recipe(), field.name));
+    }
+    return facts;
+  }
+
+  /// What rank 0 chose, for all who left the choice to it.
+  void share_precision() {
+    if (group_ == nullptr) {
+      return;
+    }
+    Precision chosen = recipe().precision;
+    group_->broadcast(std::as_writable_bytes(std::span(&chosen, 1)), /*root=*/0);
+    if (recipe().precision == Precision::automatic) {
+      state_.recipe.precision = chosen;
+    }
+  }
+
   /// `auto` is measured once a run: recipe and snapshots hold what it came to.
   void choose_precision() {
     if (recipe().precision != Precision::automatic) {
@@ -98,6 +156,9 @@ class FineTune {
     if (saved_) {
       state_.recipe.precision = saved_->recipe.precision;
       spdlog::info("Precision auto: {}, as the run was begun.", name_of(recipe().precision));
+      return;
+    }
+    if (!is_first()) {
       return;
     }
     const PrecisionChoice choice =
@@ -163,6 +224,14 @@ class FineTune {
       throw Error(ErrorCode::usage, fmt::format("--resume: the run in {} is another one: {}.",
                                                 options_.out.string(), differs));
     }
+    if (saved_->processes != state_.processes) {
+      throw Error(
+          ErrorCode::usage,
+          fmt::format("--resume: the run in {} was begun by {}, and is now to go on with "
+                      "{}; its steps would be others. Give it as many as before (launch "
+                      "--nproc), or begin anew with --overwrite.",
+                      options_.out.string(), processes_text(saved_->processes), state_.processes));
+    }
     if (saved_->threads != state_.threads) {
       spdlog::warn(
           "The run was begun with {} threads and goes on with {}: the last bits of its "
@@ -188,8 +257,37 @@ class FineTune {
   }
 
   RunEnd train() {
-    Trainer trainer(*engine_, windows_, recipe());
+    Trainer trainer(*engine_, windows_, recipe(), group_);
     const uint64_t steps = trainer.counts().steps;
+    if (is_first()) {
+      begin_report(steps);
+    }
+    RunOptions run = options_.run;
+    run.snapshot = snapshot();
+    std::optional<RunLog> log;
+    if (is_first()) {
+      log.emplace(options_.out / "events.jsonl", state_.steps);
+    }
+    Progress progress(is_first() ? options_.progress : nullptr, options_.terminal);
+    const RunEnd end =
+        run_training(trainer, state_, contents_, log ? &*log : nullptr, progress, run);
+    progress.clear();
+    if (!is_first()) {
+      return end;
+    }
+    report_.ended = end == RunEnd::stopped ? utc_time() : "";
+    write_report();
+    if (end == RunEnd::stopped) {
+      spdlog::info("Stopped after step {} of {}; --resume goes on from {}.", state_.steps, steps,
+                   snapshot().string());
+    } else {
+      spdlog::info("Trained {} steps in {}; loss {:.4f}.", state_.steps, time_text(state_.seconds),
+                   state_.mean_loss);
+    }
+    return end;
+  }
+
+  void begin_report(uint64_t steps) {
     report_.program_version = options_.program_version;
     report_.library_versions = options_.library_versions;
     report_.machine = this_machine();
@@ -206,31 +304,24 @@ class FineTune {
     spdlog::info("{} windows of {} questions; {} steps{}; {} threads.", windows_.size(),
                  dataset_.examples.size() - report_.skipped - report_.empty_contexts, steps,
                  saved_ ? fmt::format(", going on after {}", state_.steps) : "", options_.threads);
-    RunOptions run = options_.run;
-    run.snapshot = snapshot();
-    RunLog log(options_.out / "events.jsonl", state_.steps);
-    Progress progress(options_.progress, options_.terminal);
-    const RunEnd end = run_training(trainer, state_, contents_, log, progress, run);
-    progress.clear();
-    report_.ended = end == RunEnd::stopped ? utc_time() : "";
-    write_report();
-    if (end == RunEnd::stopped) {
-      spdlog::info("Stopped after step {} of {}; --resume goes on from {}.", state_.steps, steps,
-                   snapshot().string());
-    } else {
-      spdlog::info("Trained {} steps in {}; loss {:.4f}.", state_.steps, time_text(state_.seconds),
-                   state_.mean_loss);
+    if (place_.count > 1) {
+      spdlog::info("{} processes of {} windows each: {} windows a step.", place_.count,
+                   recipe().batch_size, uint64_t{place_.count} * recipe().batch_size);
     }
-    return end;
   }
 
   RunEnd stopped() {
-    run_folder_->keep();
+    if (run_folder_) {
+      run_folder_->keep();
+    }
     return RunEnd::stopped;
   }
 
   /// The snapshot goes last: whatever happens before, --resume comes here again.
   RunEnd finish() {
+    if (!is_first()) {
+      return RunEnd::finished;
+    }
     write_model_folder(options_.out, contents_);
     run_folder_->keep();
     if (!options_.dev.empty() && !evaluate_dev()) {
@@ -250,37 +341,17 @@ class FineTune {
 
   /// False where a signal stopped it.
   bool evaluate_dev() {
-    struct Stopped {};
     const auto begin = std::chrono::steady_clock::now();
     PredictOptions options;
     options.windows = recipe().window_options();
-    options.answers.allow_no_answer = dev_.has_impossible;
     options.threads = options_.threads;
     options.model = options_.out.string();
     spdlog::info("Answering the {} questions of {}.", dev_.examples.size(), options_.dev.string());
-    const auto tell = [this](size_t done, size_t all) {
-      if (options_.evaluation_progress) {
-        options_.evaluation_progress(done, all);
-      }
-    };
-    std::vector<Prediction> predictions;
-    try {
-      predictions =
-          predict(dev_, tokenizer_.tokenizer, *engine_, options, [&](size_t done, size_t all) {
-            tell(done, all);
-            if (options_.run.signal && options_.run.signal() != 0) {
-              tell(all, all);
-              throw Stopped();
-            }
-          });
-    } catch (const Stopped&) {
+    report_.metrics = evaluate_engine(dev_, tokenizer_.tokenizer, *engine_, options,
+                                      options_.evaluation_progress, options_.run.signal);
+    if (!report_.metrics) {
       return false;
     }
-    std::unordered_map<std::string, double> no_answer_scores;
-    for (size_t i = 0; dev_.has_impossible && i < predictions.size(); ++i) {
-      no_answer_scores[dev_.examples[i].id] = predictions[i].no_answer_score;
-    }
-    report_.metrics = evaluate(dev_, best_answers(dev_, predictions), no_answer_scores);
     report_.evaluation_seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     const Score& score = report_.metrics->all;
@@ -294,6 +365,8 @@ class FineTune {
   }
 
   const FineTuneOptions& options_;
+  ProcessGroup* const group_;  // nullptr where this process is alone
+  const ProcessPlace place_;
   const ModelFolder folder_;
   const std::optional<RunState> saved_;
   const ModelTokenizer tokenizer_;
@@ -310,8 +383,15 @@ class FineTune {
 }  // namespace
 
 RunEnd fine_tune(const FineTuneOptions& options) {
-  check_run_folder({options.out, options.model, options.resume, options.overwrite});
-  return FineTune(options).go();
+  const std::unique_ptr<ProcessGroup> group = joined(options);
+  together(group.get(), [&] {
+    if (options.launch.place.rank == 0) {
+      check_run_folder({options.out, options.model, options.resume, options.overwrite});
+    }
+  });
+  std::optional<FineTune> run;
+  together(group.get(), [&] { run.emplace(options, group.get()); });
+  return run->go();
 }
 
 }  // namespace bertrand

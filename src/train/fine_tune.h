@@ -9,6 +9,8 @@
 #include <string>
 
 #include "checkpoint/tensor.h"
+#include "distributed/launch_environment.h"
+#include "distributed/process_group.h"
 #include "engine/engine.h"
 #include "engine/fastest_precision.h"
 #include "predict/predictor.h"
@@ -21,6 +23,9 @@ using EngineMaker = std::function<std::unique_ptr<Engine>(const BertConfig& conf
 
 /// What Precision::automatic stands for in training with so many threads.
 using PrecisionChooser = std::function<PrecisionChoice(const BertConfig& config, unsigned threads)>;
+
+/// Joins the processes of a run. Called once, in each of them, where there are several.
+using GroupMaker = std::function<std::unique_ptr<ProcessGroup>(const LaunchEnvironment& launch)>;
 
 /// What the user asks for.
 struct FineTuneOptions {
@@ -38,6 +43,8 @@ struct FineTuneOptions {
   RunOptions run;                        ///< `snapshot` is set to out/snapshot
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name, for run.json
+  LaunchEnvironment launch;                             ///< which of how many processes this is
+  GroupMaker make_group;  ///< empty: there is nothing to join several with
   EngineMaker make_engine;
   PrecisionChooser choose_precision;    ///< asked where the recipe says auto, at a run's begin
   std::FILE* progress = nullptr;        ///< where progress is shown; nullptr: nowhere
@@ -50,6 +57,11 @@ struct FineTuneOptions {
 /// goes on. Nothing is written before model and data are read and found good. Throws Error: usage
 /// where `out` is not as the options say or the run to resume is another one, and what reading,
 /// training and writing throw.
+///
+/// Of several processes each calls it with the same options. They agree on everything before the
+/// first step, each reads model, data and snapshot, and rank 0 alone writes, shows progress and
+/// evaluates. What goes wrong in one is said by rank 0 (the Error of the others has no text), but
+/// that a process is gone is said by each that notices.
 RunEnd fine_tune(const FineTuneOptions& options);
 
 }  // namespace bertrand

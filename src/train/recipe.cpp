@@ -67,7 +67,7 @@ void each_field(SomeRecipe& recipe, const Field& field) {
   field("schedule_total", recipe.schedule_total, "What the rate falls over");
   field("order", recipe.order, "Order of the windows");
   field("keep_pooler", recipe.keep_pooler, "Write the model's pooler again, untrained");
-  field("batch_size", recipe.batch_size, "Windows a step");
+  field("batch_size", recipe.batch_size, "Windows a step, of each process");
   field("accumulation", recipe.accumulation, "Parts a batch is computed in, at least");
   field("micro_batch_tokens", recipe.micro_batch_tokens, "Tokens computed at once (memory)");
   field("epochs", recipe.epochs, "Passes over the data");

@@ -17,7 +17,7 @@ double seconds_now() {
 
 class Run {
  public:
-  Run(Trainer& trainer, RunState& state, const ModelFolderContents& contents, RunLog& log,
+  Run(Trainer& trainer, RunState& state, const ModelFolderContents& contents, RunLog* log,
       Progress& progress, const RunOptions& options)
       : trainer_(trainer),
         state_(state),
@@ -29,18 +29,19 @@ class Run {
         begin_seconds_(state.seconds) {}
 
   RunEnd go() {
-    log_.event(begin_steps_ == 0 ? "begin" : "resume", begin_steps_, state_.seconds);
+    tell(begin_steps_ == 0 ? "begin" : "resume", begin_steps_);
+    const StepQuestions questions = {[this] { return signalled(); }, [this] { return wishes(); }};
     while (!trainer_.finished()) {
-      const std::optional<TrainStep> step = trainer_.step([this] { return signalled(); });
+      const std::optional<TrainStep> step = trainer_.step(questions);
       if (!step) {
         return stop();
       }
       note(*step);
       if (!trainer_.finished()) {
-        if (signalled() || time_is_up()) {
+        if (step->wishes.stop || enough_steps()) {
           return stop();
         }
-        if (snapshot_is_due()) {
+        if (step->wishes.snapshot || snapshot_is_due_by_steps()) {
           snapshot();
         }
       }
@@ -51,25 +52,43 @@ class Run {
  private:
   bool signalled() const { return options_.signal && options_.signal() != 0; }
 
-  bool time_is_up() const {
-    const uint64_t made = trainer_.steps() - begin_steps_;
-    return (options_.stop_after_steps != 0 && made >= options_.stop_after_steps) ||
-           (options_.stop_after_minutes > 0 &&
-            seconds_now() - begin_time_ >= 60 * options_.stop_after_minutes);
+  bool writes() const { return trainer_.place().rank == 0; }
+
+  void tell(const char* event, uint64_t step) {
+    if (log_ != nullptr) {
+      log_->event(event, step, state_.seconds);
+    }
   }
 
-  bool snapshot_is_due() const {
-    return (options_.snapshot_every != 0 && trainer_.steps() % options_.snapshot_every == 0) ||
-           (options_.snapshot_minutes > 0 &&
-            seconds_now() - snapshot_time_ >= 60 * options_.snapshot_minutes);
+  /// Clocks differ: one process's counts.
+  StepWishes wishes() const {
+    if (trainer_.place().rank != 0) {
+      return {};
+    }
+    const auto are_over = [now = seconds_now()](double minutes, double since) {
+      return minutes > 0 && now - since >= 60 * minutes;
+    };
+    return {are_over(options_.stop_after_minutes, begin_time_),
+            are_over(options_.snapshot_minutes, snapshot_time_)};
+  }
+
+  bool enough_steps() const {
+    return options_.stop_after_steps != 0 &&
+           trainer_.steps() - begin_steps_ >= options_.stop_after_steps;
+  }
+
+  bool snapshot_is_due_by_steps() const {
+    return options_.snapshot_every != 0 && trainer_.steps() % options_.snapshot_every == 0;
   }
 
   void snapshot() {
     progress_.clear();
     state_.seconds = elapsed();
-    write_snapshot(options_.snapshot, trainer_.engine(), contents_, state_);
+    if (writes()) {
+      write_snapshot(options_.snapshot, trainer_.engine(), contents_, state_);
+    }
     snapshot_time_ = seconds_now();
-    log_.event("snapshot", state_.steps, state_.seconds);
+    tell("snapshot", state_.steps);
   }
 
   RunEnd stop() {
@@ -77,7 +96,7 @@ class Run {
       flush_span();
     }
     snapshot();
-    log_.event("stop", state_.steps, state_.seconds);
+    tell("stop", state_.steps);
     return RunEnd::stopped;
   }
 
@@ -107,7 +126,9 @@ class Run {
     span_.loss /= static_cast<double>(span_steps_);
     span_.elapsed = elapsed();
     span_.seconds = span_.elapsed - span_begin_;
-    log_.steps(span_);
+    if (log_ != nullptr) {
+      log_->steps(span_);
+    }
     span_begin_ = span_.elapsed;
     span_ = {};
     span_steps_ = 0;
@@ -131,7 +152,7 @@ class Run {
   Trainer& trainer_;
   RunState& state_;
   const ModelFolderContents& contents_;
-  RunLog& log_;
+  RunLog* log_;  // none where another process writes
   Progress& progress_;
   const RunOptions& options_;
   const uint64_t begin_steps_;
@@ -147,12 +168,12 @@ class Run {
 }  // namespace
 
 RunEnd run_training(Trainer& trainer, RunState& state, const ModelFolderContents& contents,
-                    RunLog& log, Progress& progress, const RunOptions& options) {
+                    RunLog* log, Progress& progress, const RunOptions& options) {
   try {
     return Run(trainer, state, contents, log, progress, options).go();
   } catch (const Error& error) {
     progress.clear();
-    if (!has_snapshot(options.snapshot)) {
+    if (trainer.place().rank != 0 || !has_snapshot(options.snapshot)) {
       throw;
     }
     throw Error(error.code(),

@@ -32,8 +32,9 @@ enum class RunEnd {
 /// Makes the trainer's steps until the end or until asked to stop, with events, progress and
 /// snapshots; `state` holds what the run was begun with, and is brought up to date. `contents` is
 /// what a snapshot's model folder is made of. An Error that stops the run says which snapshot is
-/// still there.
+/// still there. Of several processes each calls it: a signal to one of them stops all, minutes are
+/// counted by rank 0, and rank 0 alone writes. `log` may be nullptr in the others.
 RunEnd run_training(Trainer& trainer, RunState& state, const ModelFolderContents& contents,
-                    RunLog& log, Progress& progress, const RunOptions& options);
+                    RunLog* log, Progress& progress, const RunOptions& options);
 
 }  // namespace bertrand

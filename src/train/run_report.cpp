@@ -27,6 +27,8 @@ std::string run_report_to_json(const RunReport& report, const RunState& state) {
                {"seed", state.recipe.seed},
                {"precision", recipe_value(state.recipe, "precision")},
                {"threads", state.threads},
+               {"processes", state.processes},
+               {"windows_a_step", uint64_t{state.processes} * state.recipe.batch_size},
                {"steps", state.steps},
                {"steps_planned", report.steps_planned},
                {"training_seconds", state.seconds},

@@ -43,6 +43,7 @@ std::string state_to_json(const RunState& state) {
       {"seconds", state.seconds},
       {"mean_loss", state.mean_loss},
       {"threads", state.threads},
+      {"processes", state.processes},
       {"weights_type", name_of(state.weights_type)},
       {"model_fingerprint", state.model_fingerprint},
       {"data_fingerprint", state.data_fingerprint},
@@ -143,7 +144,11 @@ RunState read_snapshot_state(const std::filesystem::path& path) {
   state.threads = value_of<unsigned>(json, "threads", file);
   state.model_fingerprint = value_of<std::string>(json, "model_fingerprint", file);
   state.data_fingerprint = value_of<std::string>(json, "data_fingerprint", file);
-  if (json.contains("weights_type")) {  // not in snapshots of earlier programs
+  // These two are not in snapshots of earlier programs.
+  if (json.contains("processes")) {
+    state.processes = value_of<unsigned>(json, "processes", file);
+  }
+  if (json.contains("weights_type")) {
     state.weights_type =
         parse_weights_type(value_of<std::string>(json, "weights_type", file), file);
   }

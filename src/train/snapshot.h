@@ -17,6 +17,7 @@ struct RunState {
   std::string model_fingerprint;  ///< of the model's first weights
   std::string data_fingerprint;   ///< of all windows trained on
   unsigned threads = 1;
+  unsigned processes = 1;
   uint64_t steps = 0;
   double seconds = 0;                     ///< of training, over all parts of the run
   double mean_loss = 0;                   ///< of the last steps

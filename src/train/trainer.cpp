@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -19,11 +20,13 @@ uint64_t count_examples(std::span<const Window> windows) {
   return examples;
 }
 
-[[noreturn]] void fail_not_finite(uint64_t step, const char* what, double value) {
+/// All processes see it; rank 0 says it.
+[[noreturn]] void fail_not_finite(unsigned rank, uint64_t step, const char* what, double value) {
   throw Error(ErrorCode::runtime,
-              fmt::format("Step {}: the {} is not finite ({}). Lower --learning-rate, or check the "
-                          "model's weights.",
-                          step, what, value));
+              rank != 0 ? ""
+                        : fmt::format("Step {}: the {} is not finite ({}). Lower --learning-rate, "
+                                      "or check the model's weights.",
+                                      step, what, value));
 }
 
 }  // namespace
@@ -59,8 +62,12 @@ std::vector<std::vector<uint32_t>> micro_batches(std::span<const uint32_t> batch
 }
 
 Trainer::Trainer(Engine& engine, std::span<const Window> windows, const Recipe& recipe,
-                 ProcessPlace place)
-    : engine_(engine), windows_(windows), recipe_(recipe), place_(place) {
+                 ProcessGroup* group)
+    : engine_(engine),
+      windows_(windows),
+      recipe_(recipe),
+      group_(group),
+      place_(group == nullptr ? ProcessPlace() : group->place()) {
   check_recipe(recipe);
   if (windows.empty()) {
     throw Error(ErrorCode::bad_input, "The training data has no window to train on.");
@@ -69,7 +76,7 @@ Trainer::Trainer(Engine& engine, std::span<const Window> windows, const Recipe& 
   for (const Window& window : windows) {
     lengths_.push_back(static_cast<uint32_t>(window.ids.size()));
   }
-  counts_ = count_steps(recipe, count_examples(windows), windows.size(), place.count);
+  counts_ = count_steps(recipe, count_examples(windows), windows.size(), place_.count);
 }
 
 void Trainer::order_epoch(uint64_t epoch) {
@@ -83,22 +90,20 @@ void Trainer::order_epoch(uint64_t epoch) {
   ordered_epoch_ = epoch;
 }
 
-std::optional<TrainStep> Trainer::step(const std::function<bool()>& stop) {
-  const uint64_t made = steps();
-  order_epoch(epoch());
-  const std::span<const uint32_t> batch = order_.batch(made % counts_.steps_per_epoch);
-  const Dropout dropout = {recipe_.seed, made, recipe_.hidden_dropout, recipe_.attention_dropout};
-  TrainStep result;
-  result.step = made + 1;
-  result.learning_rate = learning_rate_at(recipe_, counts_, made);
-  result.windows = batch.size();
-  const double weight = 1.0 / static_cast<double>(batch.size());
+/// Adds the gradients of the batch, and its part of the loss, to those of this step; false where it
+/// was told to stop.
+bool Trainer::compute(std::span<const uint32_t> batch, TrainStep& result,
+                      const StepQuestions& questions) {
+  const Dropout dropout = {recipe_.seed, result.step - 1, recipe_.hidden_dropout,
+                           recipe_.attention_dropout};
+  // The batches of all processes are of one size: each takes as many windows of an epoch.
+  const double weight = 1.0 / static_cast<double>(batch.size() * place_.count);
   PackedBatch packed;
   SpanTargets targets;
   for (const auto& piece :
        micro_batches(batch, lengths_, recipe_.micro_batch_tokens, recipe_.accumulation)) {
-    if (stop && stop()) {
-      return std::nullopt;
+    if (questions.stop_now && questions.stop_now()) {
+      return false;
     }
     packed.clear();
     targets.start.clear();
@@ -112,12 +117,51 @@ std::optional<TrainStep> Trainer::step(const std::function<bool()>& stop) {
     result.tokens += packed.tokens();
     result.loss += engine_.backward(packed, targets, dropout, weight) * weight;
   }
+  result.windows = batch.size();
+  return true;
+}
+
+/// Makes `result` that of all processes, in one exchange; false where one of them stops now.
+bool Trainer::agree(bool stops_now, TrainStep& result) const {
+  if (group_ == nullptr) {
+    return !stops_now;
+  }
+  std::array<double, 6> sums = {stops_now ? 1.0 : 0.0,
+                                result.wishes.stop ? 1.0 : 0.0,
+                                result.wishes.snapshot ? 1.0 : 0.0,
+                                result.loss,
+                                static_cast<double>(result.windows),
+                                static_cast<double>(result.tokens)};
+  group_->sum(sums);
+  result.wishes = {sums[1] > 0, sums[2] > 0};
+  result.loss = sums[3];
+  result.windows = static_cast<size_t>(sums[4]);
+  result.tokens = static_cast<size_t>(sums[5]);
+  return sums[0] == 0;
+}
+
+std::optional<TrainStep> Trainer::step(const StepQuestions& questions) {
+  const uint64_t made = steps();
+  order_epoch(epoch());
+  TrainStep result;
+  result.step = made + 1;
+  result.learning_rate = learning_rate_at(recipe_, counts_, made);
+  const bool computed = compute(order_.batch(made % counts_.steps_per_epoch), result, questions);
+  if (computed && questions.wishes) {
+    result.wishes = questions.wishes();
+  }
+  if (!agree(/*stops_now=*/!computed, result)) {
+    return std::nullopt;
+  }
   if (!std::isfinite(result.loss)) {
-    fail_not_finite(result.step, "loss", result.loss);
+    fail_not_finite(place_.rank, result.step, "loss", result.loss);
+  }
+  if (group_ != nullptr) {
+    engine_.reduce_gradients(*group_);
   }
   result.gradient_norm = engine_.step(result.learning_rate, recipe_.optimizer).gradient_norm;
   if (!std::isfinite(result.gradient_norm)) {
-    fail_not_finite(result.step, "gradient", result.gradient_norm);
+    fail_not_finite(place_.rank, result.step, "gradient", result.gradient_norm);
   }
   return result;
 }

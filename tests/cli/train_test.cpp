@@ -182,6 +182,26 @@ TEST_F(TrainCommand, ASignalEndsItWithASnapshot) {
   }
 }
 
+/// Of a job that is ended as a whole a process is told twice: by the system, and by its launcher.
+TEST_F(TrainCommand, TheSameSignalPassedOnByALauncherIsOneWish) {
+  ::setenv("RANK", "0", 1);
+  ::setenv("WORLD_SIZE", "1", 1);
+  const pid_t process = start_long_run("run");
+  ::unsetenv("RANK");
+  ::unsetenv("WORLD_SIZE");
+  const auto is_pending = [&] {
+    std::ifstream status("/proc/" + std::to_string(process) + "/status");
+    const std::string text{std::istreambuf_iterator<char>(status), {}};
+    return text.find("ShdPnd:\t0000000000004000") != std::string::npos;
+  };
+  ::kill(process, SIGTERM);
+  while (is_pending()) std::this_thread::yield();
+  ::kill(process, SIGTERM);
+  const Outcome outcome = program_.wait(process);
+  EXPECT_EQ(outcome.status, 128 + SIGTERM) << outcome.err;
+  EXPECT_TRUE(exists("run/snapshot/training.json"));
+}
+
 TEST_F(TrainCommand, ASignalBeforeTheFirstStepDoesToo) {
   EXPECT_EQ(train("--out whole --epochs 2 --threads 1").status, 0);
   // The training data comes through a pipe: while it is awaited the signal is sent.

@@ -72,7 +72,7 @@ class RunTest : public testing::Test {
     Trainer trainer(*part.engine, windows_.all(), part.state.recipe);
     RunLog log(out_ / "events.jsonl", part.state.steps);
     Progress progress(nullptr, false);
-    part.end = run_training(trainer, part.state, contents, log, progress, options_);
+    part.end = run_training(trainer, part.state, contents, &log, progress, options_);
     return part;
   }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -192,7 +191,7 @@ TEST(Trainer, StopsBetweenMicroBatchesWithoutAStep) {
   trainer.step();
   const std::vector<float> before = weights_of(*engine);
   int asked = 0;
-  EXPECT_FALSE(trainer.step([&] { return ++asked == 3; }).has_value());
+  EXPECT_FALSE(trainer.step({[&] { return ++asked == 3; }, {}}).has_value());
   EXPECT_EQ(trainer.steps(), 1U);
   EXPECT_EQ(weights_of(*engine), before);
 }
@@ -238,26 +237,6 @@ TEST(Trainer, CountsQuestionsNotWindowsForTheReference) {
 TEST(Trainer, WithoutWindowsThereIsNothingToTrainOn) {
   const auto engine = small_engine();
   EXPECT_THROW(Trainer(*engine, {}, small_recipe()), Error);
-}
-
-TEST(Trainer, FourProcessesTakeEveryWindowOnceTogether) {
-  const SmallWindows windows(32);
-  std::multiset<uint64_t> seen;
-  Recipe recipe = small_recipe("reference");
-  recipe.epochs = 1;
-  for (unsigned rank = 0; rank < 4; ++rank) {
-    const auto engine = small_engine();
-    Trainer trainer(*engine, windows.all(), recipe, {4, rank});
-    EXPECT_EQ(trainer.counts().steps, 2U);
-    while (!trainer.finished()) {
-      trainer.step();
-    }
-    for (const auto& keys : engine->backward_keys) {
-      seen.insert(keys.begin(), keys.end());
-    }
-  }
-  EXPECT_EQ(seen.size(), 32U);
-  EXPECT_EQ(std::set<uint64_t>(seen.begin(), seen.end()).size(), 32U);
 }
 
 }  // namespace
