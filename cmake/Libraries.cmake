@@ -6,8 +6,13 @@ find_package(ZLIB REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 # Not by its own dnnl-config.cmake: that one wants OpenCL's headers, which nothing here uses.
-find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
-find_library(DNNL_LIBRARY dnnl REQUIRED)
+# Debian's is 2.6.3; version 3 can be taken from elsewhere, built for GNU OpenMP.
+set(BERTRAND_ONEDNN "" CACHE PATH "Folder with include/ and lib/ of another oneDNN than the system's")
+if(BERTRAND_ONEDNN)
+  set(only_there PATHS ${BERTRAND_ONEDNN} NO_DEFAULT_PATH)
+endif()
+find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp ${only_there} PATH_SUFFIXES include REQUIRED)
+find_library(DNNL_LIBRARY dnnl ${only_there} PATH_SUFFIXES lib REQUIRED)
 add_library(DNNL::dnnl UNKNOWN IMPORTED)
 set_target_properties(DNNL::dnnl PROPERTIES
   IMPORTED_LOCATION ${DNNL_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR})

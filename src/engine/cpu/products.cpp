@@ -47,6 +47,23 @@ memory::dims strides(bool transposed, size_t stride) {
   return transposed ? memory::dims{1, dim(stride)} : memory::dims{dim(stride), 1};
 }
 
+/// What a product is, for this library: since version 3 without a description of its own.
+dnnl::matmul::primitive_desc describe(const dnnl::engine& engine, const memory::desc& a,
+                                      const memory::desc& b, const memory::desc& c,
+                                      const dnnl::primitive_attr& attributes = {}) {
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine, a, b, c, attributes};
+#else
+  return {dnnl::matmul::desc(a, b, c), attributes, engine};
+#endif
+}
+
+/// True where the library uses all that `isa` stands for; each instruction set is a bit.
+bool library_uses(dnnl::cpu_isa isa) {
+  const auto wanted = static_cast<unsigned>(isa);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
+}
+
 /// What a bf16 product is made for; oneDNN fixes all of it when a primitive is created.
 struct Bf16Key {
   ProductShape shape;
@@ -98,10 +115,9 @@ class Bf16Products {
       sum.append_sum(/*scale=*/1.0F);
       attributes.set_post_ops(sum);
     }
-    const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(a, b, c), attributes,
-                                                   engine_);
-    return {dnnl::matmul(description), memory(a, engine_, DNNL_MEMORY_NONE),
-            memory(b, engine_, DNNL_MEMORY_NONE), memory(c, engine_, DNNL_MEMORY_NONE)};
+    return {dnnl::matmul(describe(engine_, a, b, c, attributes)),
+            memory(a, engine_, DNNL_MEMORY_NONE), memory(b, engine_, DNNL_MEMORY_NONE),
+            memory(c, engine_, DNNL_MEMORY_NONE)};
   }
 
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
@@ -135,11 +151,10 @@ double time_packed_product(const ProductShape& shape, int repeats) {
   dnnl::stream stream(engine);
   const auto f32 = memory::data_type::f32;
   const auto plain = memory::format_tag::ab;
-  const dnnl::matmul::primitive_desc description(
-      dnnl::matmul::desc(memory::desc({dim(shape.m), dim(shape.k)}, f32, plain),
-                         memory::desc({dim(shape.k), dim(shape.n)}, f32, memory::format_tag::any),
-                         memory::desc({dim(shape.m), dim(shape.n)}, f32, plain)),
-      engine);
+  const dnnl::matmul::primitive_desc description =
+      describe(engine, memory::desc({dim(shape.m), dim(shape.k)}, f32, plain),
+               memory::desc({dim(shape.k), dim(shape.n)}, f32, memory::format_tag::any),
+               memory::desc({dim(shape.m), dim(shape.n)}, f32, plain));
   const dnnl::matmul product(description);
   std::unordered_map<int, memory> operands;
   for (const auto& [role, layout] : {std::pair{DNNL_ARG_SRC, description.src_desc()},
@@ -170,10 +185,8 @@ std::map<std::string, std::string> library_versions() {
           {"Highway", text(HWY_MAJOR, HWY_MINOR, HWY_PATCH)}};
 }
 
-bool library_has_bf16() {
-  return library_has_tiles() || dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_bf16;
-}
+bool library_has_bf16() { return library_uses(dnnl::cpu_isa::avx512_core_bf16); }
 
-bool library_has_tiles() { return dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx; }
+bool library_has_tiles() { return library_uses(dnnl::cpu_isa::avx512_core_amx); }
 
 }  // namespace bertrand::cpu
