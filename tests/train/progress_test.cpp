@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <poll.h>
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -71,10 +72,17 @@ TEST(Progress, AsksTheTerminalForItsColumns) {
   std::FILE* terminal = ::fdopen(its, "w");
   EXPECT_EQ(terminal_columns(terminal), 50U);
   Progress(terminal, /*terminal=*/true).show(somewhere(), 1.0);
-  char text[200];
-  const ssize_t got = ::read(ours, text, sizeof text);
-  const std::string shown(text, static_cast<size_t>(std::max<ssize_t>(got, 0)));
-  EXPECT_EQ(shown, kClearLine + progress_bar(somewhere(), 49) + kClearLine);
+  // What is written to a terminal comes out in its own time, in pieces.
+  const std::string expected = kClearLine + progress_bar(somewhere(), 49) + kClearLine;
+  std::string shown;
+  pollfd ready{ours, POLLIN, 0};
+  while (shown.size() < expected.size() && ::poll(&ready, 1, /*milliseconds=*/10'000) == 1) {
+    char text[200];
+    const ssize_t got = ::read(ours, text, sizeof text);
+    ASSERT_GT(got, 0);
+    shown.append(text, static_cast<size_t>(got));
+  }
+  EXPECT_EQ(shown, expected);
   size.ws_col = 0;
   ASSERT_EQ(::ioctl(ours, TIOCSWINSZ, &size), 0);
   EXPECT_EQ(terminal_columns(terminal), 80U);
