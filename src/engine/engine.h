@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,12 +13,12 @@
 
 namespace bertrand {
 
-/// What the matrix products are computed in; sums, weights and everything else stay f32. int8 only
-/// computes answers; it does not train. No engine computes in `automatic`: it stands for what
-/// fastest_precision chooses.
-enum class Precision { fp32, bf16, int8, automatic };
+/// What the matrix products are computed in; sums, weights and everything else stay f32. tf32 (f32
+/// whose products keep 10 bits of each factor) and fp16 are for devices; int8 only computes answers
+/// on the CPU. No engine computes in `automatic`: it stands for what fastest_precision chooses.
+enum class Precision { fp32, bf16, int8, automatic, tf32, fp16 };
 
-/// "fp32", "bf16", "int8", "auto".
+/// "fp32", "bf16", "int8", "auto", "tf32", "fp16".
 const char* name_of(Precision precision);
 
 /// The other way; throws Error (usage) naming what is allowed.
@@ -53,6 +54,15 @@ struct OptimizerSettings {
 struct StepReport {
   double gradient_norm =
       0;  ///< of all parameters together, before clipping; not finite: no step was made
+  bool repeat = false;  ///< it was too large for fp16: the loss is scaled by less from now on, and
+                        ///< the same step is to be computed again
+};
+
+/// What fp16 multiplies losses by, so that small gradients do not vanish: it doubles after some
+/// steps that went well, and halves where a gradient grew too large.
+struct LossScaling {
+  double scale = 65536;
+  uint64_t good_steps = 0;  ///< since it was changed
 };
 
 /// The two moments Adam keeps of every parameter.
@@ -102,6 +112,25 @@ class Engine {
   virtual uint64_t steps() const = 0;
   virtual void store_moments(Moment moment, const ParameterWriter& write) const = 0;
   virtual void load_moments(Moment moment, const ParameterReader& read, uint64_t steps) = 0;
+
+  /// Part of the same state, where losses are scaled (Precision::fp16); else empty, and setting it
+  /// does nothing.
+  virtual std::optional<LossScaling> loss_scaling() const { return std::nullopt; }
+  virtual void set_loss_scaling(const LossScaling&) {}
 };
+
+/// An Engine that also shows what is between embeddings and scores.
+class EngineWithStates : public Engine {
+ public:
+  /// The embeddings' output, then each layer's: [layers + 1][T * hidden_size].
+  virtual std::vector<std::vector<float>> hidden_states(const PackedBatch& batch) = 0;
+};
+
+/// Throws Error (runtime) where a window is longer than the model's positions or empty, or where a
+/// token or segment has no embedding.
+void check_batch(const PackedBatch& batch, const BertConfig& config);
+
+/// Throws Error (runtime) where an answer lies outside its window.
+void check_targets(const PackedBatch& batch, const SpanTargets& targets);
 
 }  // namespace bertrand

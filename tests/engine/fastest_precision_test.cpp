@@ -165,18 +165,18 @@ TEST(FastestPrecision, SaysWhatItIsFoundedOn) {
 
 TEST(PrecisionNames, GoBothWays) {
   std::vector<std::string> names;
-  for (const Precision precision :
-       {Precision::automatic, Precision::fp32, Precision::bf16, Precision::int8}) {
+  for (const Precision precision : {Precision::automatic, Precision::fp32, Precision::bf16,
+                                    Precision::int8, Precision::tf32, Precision::fp16}) {
     names.emplace_back(name_of(precision));
     EXPECT_EQ(parse_precision(names.back()), precision);
   }
-  EXPECT_THAT(names, ElementsAre("auto", "fp32", "bf16", "int8"));
+  EXPECT_THAT(names, ElementsAre("auto", "fp32", "bf16", "int8", "tf32", "fp16"));
   try {
     parse_precision("fp8");
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::usage);
-    EXPECT_THAT(error.what(), HasSubstr("auto, fp32, bf16 or int8"));
+    EXPECT_THAT(error.what(), HasSubstr("auto, fp32, tf32, bf16, fp16 or int8"));
   }
 }
 

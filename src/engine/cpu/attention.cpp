@@ -23,12 +23,6 @@ void unpack(size_t rows, size_t columns, float factor, const float* from, size_t
   copy_rows(rows, columns, factor, from, padded, to, stride, columns);
 }
 
-/// Where a row of probabilities stands among the dropout rows of its window.
-uint32_t dropout_place(const AttentionHead& head, size_t row) {
-  constexpr uint32_t kHeadShift = 16;
-  return static_cast<uint32_t>(row) | (head.head << kHeadShift);
-}
-
 uint8_t* kept_of(const AttentionHead& head, size_t row) {
   return head.kept + row * dropout_bytes(head.length);
 }
@@ -70,8 +64,9 @@ void attention_forward(const AttentionHead& head, AttentionScratch& scratch, flo
       float* probabilities = scores + row * columns;
       log_sum_exp[first + row] = softmax(length, columns, probabilities);
       if (head.dropout.threshold > 0) {
-        dropout_mask(head.dropout, head.window, dropout_place(head, first + row), length, mask,
-                     kept_of(head, first + row));
+        const uint32_t place =
+            attention_dropout_place(head.head, static_cast<uint32_t>(first + row));
+        dropout_mask(head.dropout, head.window, place, length, mask, kept_of(head, first + row));
         multiply_in_place(length, mask, probabilities);
       }
     }

@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "base/error.h"
 #include "engine/cpu/network.h"
 #include "engine/cpu/partial_sums.h"
 #include "engine/cpu/task_list.h"
@@ -34,6 +33,7 @@ double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
                          ParameterGradients& all_gradients, bool accumulate) {
   float* gradients = all_gradients.dense.data();
   prepare(batch, parameters, &dropout);
+  check_targets(batch, targets);
   run_forward([](size_t) {});
   reserve_gradients();
   const double loss = loss_gradient(batch, targets, weight);
@@ -109,11 +109,6 @@ double Network::loss_gradient(const PackedBatch& batch, const SpanTargets& targe
     const size_t length = batch.length(window);
     const auto one = [&](const std::vector<float>& logits, int32_t target,
                          std::vector<float>& gradient) {
-      if (target < 0 || static_cast<size_t>(target) >= length) {
-        throw Error(ErrorCode::runtime, "The answer of a window is at token " +
-                                            std::to_string(target) + " of " +
-                                            std::to_string(length) + ".");
-      }
       return cross_entropy({logits.data() + first, length}, static_cast<size_t>(target), weight / 2,
                            {gradient.data() + first, length});
     };

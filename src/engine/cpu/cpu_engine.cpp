@@ -250,6 +250,11 @@ std::unique_ptr<CpuEngineWithStates> make_cpu_engine(const BertConfig& config,
     throw Error(ErrorCode::usage,
                 "An engine computes in one precision; fastest_cpu_precision says which.");
   }
+  if (options.precision == Precision::tf32 || options.precision == Precision::fp16) {
+    throw Error(ErrorCode::usage, std::string(name_of(options.precision)) +
+                                      " is not computed by the native engine; give --device cuda, "
+                                      "or --precision fp32 or bf16.");
+  }
   if (options.precision == Precision::bf16 && !cpu_multiplies_bf16()) {
     throw Error(ErrorCode::usage,
                 "This CPU has no bf16 instructions (AVX512_BF16 or AMX); give --precision fp32.");

@@ -21,12 +21,7 @@ bool cpu_multiplies_bf16();
 /// Never int8, which changes answers more than a wish for speed says.
 PrecisionChoice fastest_cpu_precision(const BertConfig& config, unsigned threads, Purpose purpose);
 
-/// An Engine that also shows what is between embeddings and scores.
-class CpuEngineWithStates : public Engine {
- public:
-  /// The embeddings' output, then each layer's: [layers + 1][T * hidden_size].
-  virtual std::vector<std::vector<float>> hidden_states(const PackedBatch& batch) = 0;
-};
+using CpuEngineWithStates = EngineWithStates;
 
 /// BERT on the CPU, forward and backward derived by hand, over packed tokens: no padding is
 /// computed. Throws Error (usage) where the precision is not supported by this CPU, or is `auto`.

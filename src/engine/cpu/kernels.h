@@ -4,26 +4,14 @@
 #include <cstdint>
 
 #include "engine/cpu/buffers.h"
+#include "engine/dropout.h"
 
 /// The parts of the network between the matrix products, in SIMD with run-time dispatch, each on
 /// the calling thread. Rows are tokens; `columns` values a row, `stride` elements from row to row.
 namespace bertrand::cpu {
 
-struct DropoutKey {
-  uint32_t words[2] = {0, 0};
-  uint32_t threshold = 0;  ///< 16 random bits below this drop the element; 0: no dropout at all
-  float scale = 1;         ///< of elements kept
-};
-
-/// Mixes seed, step, layer and site into the key of one dropout layer. The probability is rounded
-/// to 1/65536.
-DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32_t site,
-                            double probability);
-
-/// Random bits come in groups of this many elements; mask buffers are rounded up to it.
-inline constexpr size_t kDropoutGroup = 128;
-
-/// Elements of a row with what rounds them up to whole groups, and bytes of one bit for each.
+/// Mask buffers: elements of a row with what rounds them up to whole groups of random bits, and
+/// bytes of one bit for each.
 constexpr size_t dropout_columns(size_t columns) {
   return (columns + kDropoutGroup - 1) / kDropoutGroup * kDropoutGroup;
 }

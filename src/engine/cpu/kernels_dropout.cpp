@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "base/random.h"
 #include "engine/cpu/kernels.h"
+#include "engine/dropout.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/cpu/kernels_dropout.cpp"
@@ -15,36 +15,17 @@
 HWY_BEFORE_NAMESPACE();
 namespace bertrand::cpu::HWY_NAMESPACE {
 
-// A group of 128 elements uses 16 counters: counter l gives elements l, 16 + l, .. 112 + l, word w
-// its low half to element 32 w + l and its high half to 32 w + 16 + l. So any vector of up to 16
-// lanes stores what it has made in one piece, and all instruction sets make the same mask.
-constexpr size_t kCounters = 16;
-
 #if HWY_TARGET == HWY_SCALAR
 
 void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
                   float* mask, uint8_t* kept) {
   std::fill_n(kept, kept == nullptr ? 0 : dropout_bytes(columns), uint8_t{0});
-  const auto set = [&](size_t element, uint32_t bits) {
-    const bool keeps = bits >= key.threshold;
+  each_dropout_element(key, window, place, columns, [&](size_t element, bool keeps) {
     mask[element] = keeps ? key.scale : 0.0F;
     if (kept != nullptr && keeps) {
       kept[element / 8] = static_cast<uint8_t>(kept[element / 8] | 1U << element % 8);
     }
-  };
-  for (size_t group = 0; group < columns; group += kDropoutGroup) {
-    for (size_t lane = 0; lane < kCounters; ++lane) {
-      const Philox::Counter bits =
-          Philox::generate({static_cast<uint32_t>(group / kDropoutGroup * kCounters + lane), place,
-                            static_cast<uint32_t>(window), static_cast<uint32_t>(window >> 32)},
-                           {key.words[0], key.words[1]});
-      for (size_t word = 0; word < 4; ++word) {
-        const size_t element = group + 2 * word * kCounters + lane;
-        set(element, bits[word] & 0xFFFFU);
-        set(element + kCounters, bits[word] >> 16);
-      }
-    }
-  }
+  });
 }
 
 void dropout_mask_again(const uint8_t* kept, float scale, size_t columns, float* mask) {
@@ -96,7 +77,7 @@ HWY_INLINE hn::Mask<D> load_bits(D d, const uint8_t* bits, size_t bit) {
 
 void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
                   float* mask, uint8_t* kept) {
-  const hn::CappedTag<uint32_t, kCounters> words;
+  const hn::CappedTag<uint32_t, kDropoutCounters> words;
   const hn::RepartitionToWide<decltype(words)> wide;
   const hn::RebindToFloat<decltype(words)> floats;
   using V = hn::Vec<decltype(words)>;
@@ -112,9 +93,9 @@ void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t
     }
   };
   for (size_t group = 0; group < columns; group += kDropoutGroup) {
-    for (size_t lane = 0; lane < kCounters; lane += hn::Lanes(words)) {
+    for (size_t lane = 0; lane < kDropoutCounters; lane += hn::Lanes(words)) {
       const V numbers =
-          hn::Iota(words, static_cast<uint32_t>(group / kDropoutGroup * kCounters + lane));
+          hn::Iota(words, static_cast<uint32_t>(group / kDropoutGroup * kDropoutCounters + lane));
       const V odd_numbers = hn::BitCast(words, hn::ShiftRight<32>(hn::BitCast(wide, numbers)));
       const V second = hn::Set(words, place);
       const V third = hn::Set(words, static_cast<uint32_t>(window));
@@ -132,18 +113,18 @@ void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t
         key1 += Philox::kWeyl1;
       }
       for (size_t word = 0; word < 4; ++word) {
-        const size_t element = group + word * 2 * kCounters + lane;
+        const size_t element = group + word * 2 * kDropoutCounters + lane;
         const V turned = hn::BitCast(words, hn::ShiftLeft<32>(hn::BitCast(wide, odd[word])));
         const V made = hn::OddEven(turned, even[word]);
         store(hn::And(made, hn::Set(words, 0xFFFFU)), element);
-        store(hn::ShiftRight<16>(made), element + kCounters);
+        store(hn::ShiftRight<16>(made), element + kDropoutCounters);
       }
     }
   }
 }
 
 void dropout_mask_again(const uint8_t* kept, float scale, size_t columns, float* mask) {
-  const hn::CappedTag<float, kCounters> d;
+  const hn::CappedTag<float, kDropoutCounters> d;
   for (size_t i = 0; i < columns; i += hn::Lanes(d)) {
     hn::StoreU(hn::IfThenElseZero(load_bits(d, kept, i), hn::Set(d, scale)), d, mask + i);
   }
@@ -160,21 +141,6 @@ namespace bertrand::cpu {
 
 HWY_EXPORT(dropout_mask);
 HWY_EXPORT(dropout_mask_again);
-
-DropoutKey make_dropout_key(uint64_t seed, uint64_t step, uint32_t layer, uint32_t site,
-                            double probability) {
-  const auto low = [](uint64_t value) { return static_cast<uint32_t>(value); };
-  const auto high = [](uint64_t value) { return static_cast<uint32_t>(value >> 32); };
-  const Philox::Counter mixed =
-      Philox::generate({low(step), high(step), layer, site}, {low(seed), high(seed)});
-  constexpr double kValues = 65536;
-  DropoutKey key;
-  key.words[0] = mixed[0];
-  key.words[1] = mixed[1];
-  key.threshold = static_cast<uint32_t>(std::lround(probability * kValues));
-  key.scale = static_cast<float>(kValues / (kValues - key.threshold));
-  return key;
-}
 
 void dropout_mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns,
                   float* mask, uint8_t* kept) {

@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "base/error.h"
 #include "engine/cpu/flush_denormals.h"
 #include "engine/cpu/packed.h"
 #include "engine/cpu/products.h"
@@ -19,30 +18,6 @@ size_t rows_of_a_block(size_t tokens, unsigned threads) {
   const size_t blocks = rounds * threads;
   const size_t strip = strip_height();
   return (tokens + blocks * strip - 1) / (blocks * strip) * strip;
-}
-
-/// Places dropout is applied at; part of the key of its random numbers.
-enum Site : uint32_t { embedding_site, attention_site, attention_output_site, output_site };
-
-void check(const PackedBatch& batch, const BertConfig& config) {
-  for (size_t window = 0; window < batch.windows(); ++window) {
-    const size_t length = batch.length(window);
-    if (length == 0 || length > static_cast<size_t>(config.max_position_embeddings)) {
-      throw Error(ErrorCode::runtime, "A window has " + std::to_string(length) +
-                                          " tokens; this model takes 1 to " +
-                                          std::to_string(config.max_position_embeddings) +
-                                          ". Give a smaller --max-seq-length.");
-    }
-  }
-  const auto is_outside = [](int32_t value, int64_t limit) { return value < 0 || value >= limit; };
-  for (size_t token = 0; token < batch.tokens(); ++token) {
-    if (is_outside(batch.ids[token], config.vocab_size) ||
-        is_outside(batch.segments[token], std::min<int64_t>(2, config.type_vocab_size))) {
-      throw Error(ErrorCode::runtime, "Token id " + std::to_string(batch.ids[token]) +
-                                          " or its segment is not in the model's embeddings; the "
-                                          "vocabulary does not fit the model.");
-    }
-  }
 }
 
 }  // namespace
@@ -60,7 +35,7 @@ Network::Network(const BertConfig& config, const Layout& layout, Precision preci
       scratch_(pool.size()) {}
 
 void Network::prepare(const PackedBatch& batch, const float* parameters, const Dropout* dropout) {
-  check(batch, config_);
+  check_batch(batch, config_);
   training_ = dropout != nullptr;
   batch_ = &batch;
   parameters_ = parameters;
@@ -105,18 +80,18 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
     scratch.mask.reserve(dropout_columns(hidden()));
   }
 
-  const auto key = [&](uint32_t layer, Site site, double Dropout::*probability) {
+  const auto key = [&](uint32_t layer, DropoutSite site, double Dropout::*probability) {
     return training_
                ? make_dropout_key(dropout->seed, dropout->step, layer, site, dropout->*probability)
                : DropoutKey();
   };
-  embedding_dropout_ = key(0, embedding_site, &Dropout::hidden);
+  embedding_dropout_ = key(0, DropoutSite::embeddings, &Dropout::hidden);
   dropout_.resize(depth());
   for (size_t index = 0; index < depth(); ++index) {
     const auto number = static_cast<uint32_t>(index);
-    dropout_[index] = {key(number, attention_site, &Dropout::attention),
-                       key(number, attention_output_site, &Dropout::hidden),
-                       key(number, output_site, &Dropout::hidden)};
+    dropout_[index] = {key(number, DropoutSite::attention, &Dropout::attention),
+                       key(number, DropoutSite::attention_output, &Dropout::hidden),
+                       key(number, DropoutSite::output, &Dropout::hidden)};
   }
   if (!rounded_weights_fresh_) {
     round_weights();

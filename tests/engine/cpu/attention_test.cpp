@@ -27,7 +27,7 @@ struct Case {
             first + size,
             first + 2 * size,
             stride,
-            cpu::make_dropout_key(1, 2, 3, 4, dropout),
+            make_dropout_key(1, 2, 3, DropoutSite::attention, dropout),
             /*window=*/9,
             /*head=*/2,
             /*kept=*/nullptr};
@@ -36,7 +36,7 @@ struct Case {
     query = part(0);
     key = part(1);
     value = part(2);
-    std::vector<float> row_mask(length + cpu::kDropoutGroup, 1.0F);
+    std::vector<float> row_mask(length + kDropoutGroup, 1.0F);
     for (uint32_t row = 0; row < length; ++row) {
       if (dropout > 0) {
         cpu::dropout_mask(head.dropout, head.window, row | (head.head << 16U), length,

@@ -256,17 +256,17 @@ TEST_P(Kernels, RowsOfSumsAndProducts) {
 }
 
 TEST_P(Kernels, DropoutMaskIsPhiloxHoweverItIsMade) {
-  const cpu::DropoutKey key = cpu::make_dropout_key(1, 2, 3, 1, 0.25);
+  const DropoutKey key = make_dropout_key(1, 2, 3, DropoutSite::attention, 0.25);
   constexpr uint64_t kWindow = 0x123456789ABULL;
   constexpr uint32_t kPlace = 77;
-  std::vector<float> mask(2 * cpu::kDropoutGroup);
+  std::vector<float> mask(2 * kDropoutGroup);
   cpu::dropout_mask(key, kWindow, kPlace, mask.size(), mask.data());
   for (size_t i = 0; i < mask.size(); ++i) {
-    const size_t in_group = i % cpu::kDropoutGroup;
-    const auto bits = Philox::generate(
-        {static_cast<uint32_t>(i / cpu::kDropoutGroup * 16 + in_group % 16), kPlace,
-         static_cast<uint32_t>(kWindow), static_cast<uint32_t>(kWindow >> 32)},
-        {key.words[0], key.words[1]});
+    const size_t in_group = i % kDropoutGroup;
+    const auto bits =
+        Philox::generate({static_cast<uint32_t>(i / kDropoutGroup * 16 + in_group % 16), kPlace,
+                          static_cast<uint32_t>(kWindow), static_cast<uint32_t>(kWindow >> 32)},
+                         {key.words[0], key.words[1]});
     const uint32_t word = bits[in_group / 32];
     const uint32_t half = in_group / 16 % 2 == 0 ? word & 0xFFFFU : word >> 16;
     ASSERT_EQ(mask[i], half < 16384 ? 0.0F : 4.0F / 3.0F) << i;
@@ -274,7 +274,7 @@ TEST_P(Kernels, DropoutMaskIsPhiloxHoweverItIsMade) {
 }
 
 TEST_P(Kernels, DropoutMaskIsMadeAgainFromItsBits) {
-  const cpu::DropoutKey key = cpu::make_dropout_key(1, 2, 3, 1, 0.25);
+  const DropoutKey key = make_dropout_key(1, 2, 3, DropoutSite::attention, 0.25);
   for (const size_t columns : {size_t{1}, size_t{100}, size_t{128}, size_t{300}}) {
     constexpr uint8_t kUntouched = 0xA5;
     std::vector<uint8_t> kept(cpu::dropout_bytes(columns) + 1, kUntouched);
@@ -293,7 +293,7 @@ TEST_P(Kernels, DropoutMaskIsMadeAgainFromItsBits) {
 }
 
 TEST_P(Kernels, DropoutDropsItsShare) {
-  const cpu::DropoutKey key = cpu::make_dropout_key(9, 0, 0, 0, 0.1);
+  const DropoutKey key = make_dropout_key(9, 0, 0, DropoutSite::embeddings, 0.1);
   std::vector<float> mask(1 << 16);
   cpu::dropout_mask(key, 5, 6, mask.size(), mask.data());
   const auto dropped = static_cast<double>(std::count(mask.begin(), mask.end(), 0.0F));

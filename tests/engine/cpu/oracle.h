@@ -118,8 +118,6 @@ class NetworkOracle {
   }
 
  private:
-  enum Site : uint32_t { embedding_site, attention_site, attention_output_site, output_site };
-
   const Doubles& at(const std::string& name) const { return parameters.at(name); }
 
   /// x [rows, in] W^T + b of the linear layer `name`.
@@ -151,19 +149,19 @@ class NetworkOracle {
     return y;
   }
 
-  static Doubles mask(const cpu::DropoutKey& key, uint64_t window, uint32_t place, size_t columns) {
+  static Doubles mask(const DropoutKey& key, uint64_t window, uint32_t place, size_t columns) {
     if (key.threshold == 0) {
       return Doubles(columns, 1);
     }
-    std::vector<float> values(columns + cpu::kDropoutGroup);
+    std::vector<float> values(columns + kDropoutGroup);
     cpu::dropout_mask(key, window, place, columns, values.data());
     return {values.begin(), values.begin() + static_cast<std::ptrdiff_t>(columns)};
   }
 
-  void drop_rows(const Dropout& dropout, uint32_t layer, Site site, uint64_t window,
+  void drop_rows(const Dropout& dropout, uint32_t layer, DropoutSite site, uint64_t window,
                  Doubles& x) const {
     const auto hidden = static_cast<size_t>(config_.hidden_size);
-    const auto key = cpu::make_dropout_key(dropout.seed, dropout.step, layer, site, dropout.hidden);
+    const auto key = make_dropout_key(dropout.seed, dropout.step, layer, site, dropout.hidden);
     for (size_t row = 0; row < x.size() / hidden; ++row) {
       const Doubles factors = mask(key, window, static_cast<uint32_t>(row), hidden);
       for (size_t i = 0; i < hidden; ++i) {
@@ -177,8 +175,8 @@ class NetworkOracle {
     const auto hidden = static_cast<size_t>(config_.hidden_size);
     const auto size = static_cast<size_t>(config_.head_size());
     const size_t length = x.size() / hidden;
-    const auto key =
-        cpu::make_dropout_key(dropout.seed, dropout.step, layer, attention_site, dropout.attention);
+    const auto key = make_dropout_key(dropout.seed, dropout.step, layer, DropoutSite::attention,
+                                      dropout.attention);
     const Doubles query = linear(name + "query", x, hidden, hidden);
     const Doubles keys = linear(name + "key", x, hidden, hidden);
     const Doubles value = linear(name + "value", x, hidden, hidden);
@@ -225,7 +223,7 @@ class NetworkOracle {
       }
     }
     x = norm_rows("bert.embeddings.LayerNorm", x);
-    drop_rows(dropout, 0, embedding_site, key, x);
+    drop_rows(dropout, 0, DropoutSite::embeddings, key, x);
     for (uint32_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
       const std::string prefix = "bert.encoder.layer." + std::to_string(layer) + ".";
       const auto add_to = [](Doubles& sum, const Doubles& other) {
@@ -235,7 +233,7 @@ class NetworkOracle {
       };
       const Doubles context = attend(prefix + "attention.self.", layer, x, key, dropout);
       Doubles y = linear(prefix + "attention.output.dense", context, hidden, hidden);
-      drop_rows(dropout, layer, attention_output_site, key, y);
+      drop_rows(dropout, layer, DropoutSite::attention_output, key, y);
       add_to(y, x);
       x = norm_rows(prefix + "attention.output.LayerNorm", y);
       Doubles middle = linear(prefix + "intermediate.dense", x, hidden, wide);
@@ -243,7 +241,7 @@ class NetworkOracle {
         value = gelu_oracle(value, config_.hidden_act == Activation::gelu_tanh);
       }
       y = linear(prefix + "output.dense", middle, wide, hidden);
-      drop_rows(dropout, layer, output_site, key, y);
+      drop_rows(dropout, layer, DropoutSite::output, key, y);
       add_to(y, x);
       x = norm_rows(prefix + "output.LayerNorm", y);
     }

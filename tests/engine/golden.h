@@ -13,7 +13,7 @@
 #include "base/files.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/safetensors.h"
-#include "engine/cpu/cpu_engine.h"
+#include "engine/engine.h"
 #include "shared_data.h"
 
 namespace bertrand::test {
@@ -83,15 +83,15 @@ struct TinyBatch {
   }
 };
 
-inline std::unique_ptr<CpuEngineWithStates> tiny_engine(Precision precision = Precision::fp32,
-                                                        unsigned threads = 2,
-                                                        Activation act = Activation::gelu) {
-  const ModelFolder folder = ModelFolder::open(shared_folder() / "data/golden/bert-tiny");
-  BertConfig config = folder.config();
+inline BertConfig tiny_config(Activation act = Activation::gelu) {
+  BertConfig config = ModelFolder::open(shared_folder() / "data/golden/bert-tiny").config();
   config.hidden_act = act;
-  auto engine = make_cpu_engine(config, {threads, precision});
-  engine->load_parameters(folder.parameters(/*seed=*/1));
-  return engine;
+  return config;
+}
+
+inline void load_tiny(Engine& engine) {
+  engine.load_parameters(
+      ModelFolder::open(shared_folder() / "data/golden/bert-tiny").parameters(/*seed=*/1));
 }
 
 }  // namespace bertrand::test
