@@ -1,0 +1,12 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+namespace bertrand::plugin {
+
+inline constexpr int kAmpere = 8;
+
+/// Major number of the device's compute capability.
+int cuda_generation(const c10::Device& device);
+
+}  // namespace bertrand::plugin

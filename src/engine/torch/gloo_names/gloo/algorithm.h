@@ -1,0 +1,4 @@
+#pragma once
+
+// See there.
+#include "gloo/context.h"

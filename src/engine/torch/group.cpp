@@ -1,0 +1,150 @@
+#include "engine/torch/group.h"
+
+#include <ATen/ATen.h>
+#include <chrono>
+#include <cmath>
+#include <exception>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <utility>
+
+#include "engine/torch/backends.h"
+#include "engine/torch/device.h"
+#include "engine/torch/failure.h"
+#include "engine/torch/sentence.h"
+
+namespace bertrand::plugin {
+namespace {
+
+/// f32 values summed in one message; large enough to fill a network, small beside the weights.
+constexpr int64_t kBucketValues = int64_t{1} << 23;
+
+std::chrono::milliseconds timeout_of(const BertrandTorchGroupOptions& options) {
+  return std::chrono::milliseconds(static_cast<int64_t>(std::ceil(options.timeout * 1e3)));
+}
+
+std::string where(uint32_t rank, uint32_t count) {
+  return "Process " + std::to_string(rank) + " of " + std::to_string(count);
+}
+
+c10::intrusive_ptr<c10d::Store> open_store(const BertrandTorchGroupOptions& options) {
+  c10d::TCPStoreOptions how;
+  how.port = options.port;
+  how.isServer = options.serves_store != 0;
+  how.numWorkers = options.count;
+  how.timeout = timeout_of(options);
+  try {
+    return c10::make_intrusive<c10d::TCPStore>(options.address, how);
+  } catch (const std::exception& error) {
+    throw Failure(bertrand_torch_failed,
+                  where(options.rank, options.count) + ": the others cannot be met at " +
+                      options.address + ":" + std::to_string(options.port) + " (" +
+                      first_line(error) +
+                      "); look whether all of them run and MASTER_ADDR and MASTER_PORT are right.");
+  }
+}
+
+c10::intrusive_ptr<c10d::Backend> make_backend(const c10::intrusive_ptr<c10d::Store>& store,
+                                               const BertrandTorchGroupOptions& options) {
+  const std::string name = options.backend;
+#ifdef BERTRAND_TORCH_CUDA
+  if (name == "nccl") {
+    return make_nccl(store, options, timeout_of(options));
+  }
+#endif
+  return make_gloo(store, options, timeout_of(options));
+}
+
+void check_backend(const std::string& name) {
+  const std::string all = std::string(",") + group_backends() + ",";
+  if (all.find("," + name + ",") == std::string::npos) {
+    throw Failure(bertrand_torch_usage, "Processes cannot be joined by " + name +
+                                            ": this libbertrand_torch.so has " + group_backends() +
+                                            (name == "nccl" ? "; build it with "
+                                                              "-DBERTRAND_TORCH_CUDA=ON."
+                                                            : "."));
+  }
+}
+
+}  // namespace
+
+const char* group_backends() {
+#ifdef BERTRAND_TORCH_CUDA
+  return "gloo,nccl";
+#else
+  return "gloo";
+#endif
+}
+
+Group::Group(const BertrandTorchGroupOptions& options)
+    : rank_(options.rank), count_(options.count), device_(c10::kCPU) {
+  check_backend(options.backend);
+  if (std::string(options.backend) != "gloo") {
+    device_ = find_device(options.device, options.library);
+  }
+  store_ = open_store(options);
+  try {
+    backend_ = make_backend(store_, options);
+  } catch (const std::exception& error) {
+    throw Failure(bertrand_torch_failed, where(rank_, count_) + ": " + options.backend +
+                                             " cannot join the others (" + first_line(error) +
+                                             ").");
+  }
+}
+
+void Group::finish(const c10::intrusive_ptr<c10d::Work>& work) const {
+  try {
+    work->wait();
+  } catch (const std::exception& error) {
+    throw Failure(bertrand_torch_failed,
+                  where(rank_, count_) + ": the others do not answer any more (" +
+                      first_line(error) + "); one of them has ended or hangs.");
+  }
+}
+
+void Group::sum(at::Tensor& tensor) {
+  std::vector<at::Tensor> there = {tensor.to(device_).contiguous()};
+  finish(backend_->allreduce(there));
+  if (!there[0].is_same(tensor)) {
+    tensor.copy_(there[0]);
+  }
+}
+
+void Group::sum_in_buckets(const std::vector<at::Tensor>& tensors) {
+  size_t first = 0;
+  while (first < tensors.size()) {
+    std::vector<at::Tensor> flat;
+    int64_t values = 0;
+    size_t end = first;
+    for (; end < tensors.size() && (values == 0 || values < kBucketValues); ++end) {
+      flat.push_back(tensors[end].view({-1}));
+      values += tensors[end].numel();
+    }
+    at::Tensor bucket = at::cat(flat);
+    sum(bucket);
+    int64_t begin = 0;
+    for (at::Tensor& part : flat) {
+      part.copy_(bucket.narrow(0, begin, part.numel()));
+      begin += part.numel();
+    }
+    first = end;
+  }
+}
+
+void Group::broadcast(void* bytes, size_t count, uint32_t root) {
+  at::Tensor host = at::from_blob(bytes, {static_cast<int64_t>(count)}, at::kByte);
+  std::vector<at::Tensor> there = {host.to(device_)};
+  c10d::BroadcastOptions from;
+  from.rootRank = static_cast<int64_t>(root);
+  from.rootTensor = 0;
+  finish(backend_->broadcast(there, from));
+  if (!there[0].is_same(host)) {
+    host.copy_(there[0]);
+  }
+}
+
+void Group::barrier() {
+  at::Tensor nothing = at::zeros({1}, at::kFloat);
+  sum(nothing);
+}
+
+}  // namespace bertrand::plugin

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <exception>
+#include <string>
+
+namespace bertrand::plugin {
+
+/// What LibTorch says of an error, without its stack and without a full stop.
+std::string first_line(const std::exception& error);
+
+}  // namespace bertrand::plugin
