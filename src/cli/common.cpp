@@ -64,14 +64,33 @@ unsigned chosen_threads(unsigned threads) {
   return usable;
 }
 
+void add_engine_flags(CLI::App& command, EngineChoice& choice) {
+  command
+      .add_option("--engine", choice.engine,
+                  "What computes: native, or torch, LibTorch [native on the CPU, else torch]")
+      ->check(CLI::IsMember({"native", "torch"}))
+      ->type_name("native|torch");
+  command
+      .add_option("--device", choice.device,
+                  "Where: cpu, or cuda or mlu with a number where there are several, cuda:1")
+      ->type_name("cpu|cuda[:N]|mlu[:N]")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--torch-plugin", choice.plugin,
+          "libbertrand_torch.so [$BERTRAND_TORCH_PLUGIN, else beside the program or in ../lib]")
+      ->type_name("FILE");
+}
+
 void add_precision_flag(CLI::App& command, Precision& precision) {
   command
       .add_option_function<std::string>(
           "--precision",
           [&precision](const std::string& name) { precision = parse_precision(name); },
-          "What matrix products are computed in; auto: fp32 or bf16, whichever is faster [fp32]")
-      ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}))
-      ->type_name("auto|fp32|bf16|int8");
+          "What matrix products are computed in; auto: fp32 or bf16, whichever is faster; tf32 "
+          "and fp16 on devices, int8 on the CPU alone [fp32]")
+      ->check(CLI::IsMember({"auto", "fp32", "tf32", "bf16", "fp16", "int8"}))
+      ->type_name("auto|fp32|tf32|bf16|fp16|int8");
 }
 
 void add_window_flags(CLI::App& command, WindowOptions& options) {
@@ -131,6 +150,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
   add_case_flags(command, flags.lower_case);
   add_threads_flag(command, flags.threads);
   add_precision_flag(command, flags.precision);
+  add_engine_flags(command, flags.engine);
 }
 
 fs::path find_model(const fs::path& given) {
@@ -150,8 +170,8 @@ fs::path find_model(const fs::path& given) {
 
 Model load_model(const CLI::App& command, const ModelFlags& flags, WindowOptions& windows) {
   const fs::path path = find_model(flags.path);
-  Model model =
-      Model::load(path, {usable_threads(flags.threads), flags.precision, flags.lower_case});
+  Model model = Model::load(
+      path, {usable_threads(flags.threads), flags.precision, flags.engine, flags.lower_case});
   for (const std::string& note : model.notes()) spdlog::info("{}.", note);
   const auto positions = static_cast<uint32_t>(model.config().max_position_embeddings);
   if (command.count("--max-seq-length") == 0 && positions < windows.max_seq_length) {

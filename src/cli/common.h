@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "engine/engine_choice.h"
 #include "reader/model.h"
 #include "squad/answers.h"
 #include "squad/windows.h"
@@ -25,6 +26,9 @@ void add_threads_flag(CLI::App& command, unsigned& threads);
 
 /// What usable_threads makes of --threads; says so once where that is fewer.
 unsigned chosen_threads(unsigned threads);
+
+/// --engine, --device, --torch-plugin.
+void add_engine_flags(CLI::App& command, EngineChoice& choice);
 
 /// --precision.
 void add_precision_flag(CLI::App& command, Precision& precision);
@@ -45,6 +49,7 @@ struct ModelFlags {
   std::optional<bool> lower_case;
   unsigned threads = 0;
   Precision precision = Precision::fp32;
+  EngineChoice engine;
 };
 void add_model_flags(CLI::App& command, ModelFlags& flags);
 

@@ -12,9 +12,9 @@
 #include "commands.h"
 #include "common.h"
 #include "distributed/launch_environment.h"
-#include "engine/cpu/cpu_engine.h"
 #include "engine/cpu/products.h"
 #include "progress.h"
+#include "reader/engines.h"
 #include "signal_catcher.h"
 #include "train/fine_tune.h"
 #include "train/recipe.h"
@@ -24,6 +24,7 @@ namespace {
 
 struct Flags {
   FineTuneOptions options;
+  EngineChoice engine;
   unsigned threads = 0;
   std::string weights_type;
 };
@@ -94,6 +95,20 @@ void join_launch(Flags& flags) {
   throw Error(error.code(), fmt::format("Rank {}: {}", rank, what));
 }
 
+void choose_engine(Flags& flags) {
+  const EngineChoice& choice = flags.engine;
+  check_engine_choice(choice);
+  FineTuneOptions& options = flags.options;
+  options.engine = engine_text(choice);
+  options.device = choice.device;
+  options.make_engine = [&choice](const BertConfig& config, Precision precision, unsigned threads) {
+    return make_engine(config, choice, precision, threads);
+  };
+  options.choose_precision = [&choice](const BertConfig& config, unsigned threads) {
+    return fastest_engine_precision(config, choice, threads, Purpose::training);
+  };
+}
+
 void train(Flags& flags) {
   FineTuneOptions& options = flags.options;
   join_launch(flags);
@@ -104,12 +119,7 @@ void train(Flags& flags) {
   }
   options.program_version = BERTRAND_VERSION;
   options.library_versions = cpu::library_versions();
-  options.make_engine = [](const BertConfig& config, Precision precision, unsigned threads) {
-    return make_cpu_engine(config, {threads, precision});
-  };
-  options.choose_precision = [](const BertConfig& config, unsigned threads) {
-    return fastest_cpu_precision(config, threads, Purpose::training);
-  };
+  choose_engine(flags);
   options.progress = spdlog::should_log(spdlog::level::info) ? stderr : nullptr;
   options.terminal = ::isatty(STDERR_FILENO) != 0;
   options.evaluation_progress = [shown = std::make_shared<std::optional<CountProgress>>()](
@@ -153,6 +163,13 @@ void add_train(CLI::App& app) {
   command.add_option("--recipe", options.recipe, "All values of the run by one name [modern]")
       ->type_name("modern|reference");
   add_threads_flag(command, flags->threads);
+  add_engine_flags(command, flags->engine);
+  command
+      .add_option("--dropout-key", flags->engine.dropout_key,
+                  "Masks keyed by example, the same on every device, or drawn by the device, which "
+                  "its fused attention needs [example on the CPU, else device]")
+      ->check(CLI::IsMember({"example", "device"}))
+      ->type_name("example|device");
   add_case_flags(command, options.lower_case);
   auto* resume = command.add_flag("--resume", options.resume,
                                   "Go on with the run in --out, as its recipe says");

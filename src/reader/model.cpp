@@ -1,8 +1,8 @@
 #include "reader/model.h"
 
 #include "base/error.h"
-#include "engine/cpu/cpu_engine.h"
 #include "predict/model_tokenizer.h"
+#include "reader/engines.h"
 
 namespace bertrand {
 namespace {
@@ -27,13 +27,13 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
       std::make_unique<const Tokenizer>(load_tokenizer(folder, options.lower_case).tokenizer);
   Precision precision = options.precision;
   if (precision == Precision::automatic) {
-    const PrecisionChoice choice =
-        fastest_cpu_precision(folder.config(), options.threads, Purpose::answers);
+    const PrecisionChoice choice = fastest_engine_precision(folder.config(), options.engine,
+                                                            options.threads, Purpose::answers);
     precision = choice.precision;
     model.notes_.push_back("Precision auto: " + text_of(choice));
   }
   model.precision_ = precision;
-  model.engine_ = make_cpu_engine(folder.config(), {options.threads, precision});
+  model.engine_ = make_engine(folder.config(), options.engine, precision, options.threads);
   model.engine_->open_parameters(folder.stored_parameters(/*seed=*/0));
   return model;
 }

@@ -8,6 +8,7 @@
 
 #include "checkpoint/model_folder.h"
 #include "engine/engine.h"
+#include "engine/engine_choice.h"
 #include "text/tokenizer.h"
 
 namespace bertrand {
@@ -15,6 +16,7 @@ namespace bertrand {
 struct ModelOptions {
   unsigned threads = 1;
   Precision precision = Precision::fp32;
+  EngineChoice engine{};
   std::optional<bool> lower_case;  ///< instead of what the folder says; uncased where neither does
 };
 

@@ -18,6 +18,9 @@ Model load(const std::filesystem::path& path, const ReaderOptions& options) {
   ModelOptions model;
   model.threads = usable_threads(options.threads);
   model.precision = parse_precision(options.precision);
+  model.engine.engine = options.engine;
+  model.engine.device = options.device;
+  model.engine.plugin = options.torch_plugin;
   model.lower_case = options.lower_case;
   return Model::load(path, model);
 }

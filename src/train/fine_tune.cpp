@@ -241,6 +241,7 @@ class FineTune {
     state_.steps = saved_->steps;
     state_.seconds = saved_->seconds;
     state_.mean_loss = saved_->mean_loss;
+    state_.loss_scaling = saved_->loss_scaling;
     load_snapshot(snapshot(), state_, *engine_);
   }
 
@@ -290,6 +291,8 @@ class FineTune {
   void begin_report(uint64_t steps) {
     report_.program_version = options_.program_version;
     report_.library_versions = options_.library_versions;
+    report_.engine = options_.engine;
+    report_.device = options_.device;
     report_.machine = this_machine();
     report_.model = options_.model.string();
     report_.train = options_.train.string();

@@ -46,6 +46,8 @@ struct FineTuneOptions {
   LaunchEnvironment launch;                             ///< which of how many processes this is
   GroupMaker make_group;  ///< empty: there is nothing to join several with
   EngineMaker make_engine;
+  std::string engine = "native";  ///< what make_engine makes and where it computes, for run.json
+  std::string device = "cpu";
   PrecisionChooser choose_precision;    ///< asked where the recipe says auto, at a run's begin
   std::FILE* progress = nullptr;        ///< where progress is shown; nullptr: nowhere
   bool terminal = false;                ///< `progress` is one

@@ -34,9 +34,10 @@ constexpr std::array kOrders = {Word<WindowOrder>{"torch", WindowOrder::torch},
                                 Word<WindowOrder>{"length_aware", WindowOrder::length_aware}};
 constexpr std::array kActivations = {Word<Activation>{"gelu", Activation::gelu},
                                      Word<Activation>{"gelu_new", Activation::gelu_tanh}};
-constexpr std::array kPrecisions = {Word<Precision>{"auto", Precision::automatic},
-                                    Word<Precision>{"fp32", Precision::fp32},
-                                    Word<Precision>{"bf16", Precision::bf16}};
+constexpr std::array kPrecisions = {
+    Word<Precision>{"auto", Precision::automatic}, Word<Precision>{"fp32", Precision::fp32},
+    Word<Precision>{"tf32", Precision::tf32}, Word<Precision>{"bf16", Precision::bf16},
+    Word<Precision>{"fp16", Precision::fp16}};
 constexpr std::array kBooleans = {Word<bool>{"true", true}, Word<bool>{"false", false}};
 
 constexpr const auto& words_of(OptimizerKind) { return kOptimizers; }

@@ -26,6 +26,8 @@ std::string run_report_to_json(const RunReport& report, const RunState& state) {
                {"recipe", state.recipe.name},
                {"seed", state.recipe.seed},
                {"precision", recipe_value(state.recipe, "precision")},
+               {"engine", report.engine},
+               {"device", report.device},
                {"threads", state.threads},
                {"processes", state.processes},
                {"windows_a_step", uint64_t{state.processes} * state.recipe.batch_size},

@@ -16,6 +16,8 @@ namespace bertrand {
 struct RunReport {
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name
+  std::string engine;                                   ///< "native", "LibTorch 2.15.0"
+  std::string device;                                   ///< "cpu", "cuda:1"
   Machine machine;
   std::string model;  ///< paths as the user gave them
   std::string train;

@@ -36,8 +36,8 @@ void write_moments(const std::filesystem::path& path, const Engine& engine) {
   writer.commit();
 }
 
-std::string state_to_json(const RunState& state) {
-  const nlohmann::ordered_json json = {
+std::string state_to_json(const RunState& state, const std::optional<LossScaling>& scaling) {
+  nlohmann::ordered_json json = {
       {"format", kFormat},
       {"steps", state.steps},
       {"seconds", state.seconds},
@@ -48,6 +48,10 @@ std::string state_to_json(const RunState& state) {
       {"model_fingerprint", state.model_fingerprint},
       {"data_fingerprint", state.data_fingerprint},
       {"recipe", nlohmann::ordered_json::parse(recipe_to_json(state.recipe))}};
+  if (scaling) {
+    json["loss_scale"] = scaling->scale;
+    json["loss_scale_good_steps"] = scaling->good_steps;
+  }
   return json.dump(2) + "\n";
 }
 
@@ -100,7 +104,7 @@ void write_snapshot(const std::filesystem::path& path, const Engine& engine,
   write_folder(path, [&](const std::filesystem::path& partial) {
     write_model_folder(partial, exact);
     write_moments(partial / kMomentsFile, engine);
-    write_file(partial / kStateFile, state_to_json(state));
+    write_file(partial / kStateFile, state_to_json(state, engine.loss_scaling()));
   });
   for (const auto& old : beside(path, ".old-")) {  // of an earlier run, set aside
     std::error_code ignored;
@@ -152,6 +156,10 @@ RunState read_snapshot_state(const std::filesystem::path& path) {
     state.weights_type =
         parse_weights_type(value_of<std::string>(json, "weights_type", file), file);
   }
+  if (json.contains("loss_scale")) {
+    state.loss_scaling = LossScaling{value_of<double>(json, "loss_scale", file),
+                                     value_of<uint64_t>(json, "loss_scale_good_steps", file)};
+  }
   state.recipe =
       recipe_from_json(value_of<nlohmann::json>(json, "recipe", file).dump(), file.string());
   return state;
@@ -173,6 +181,9 @@ void load_snapshot(const std::filesystem::path& path, const RunState& state, Eng
       to_f32(*tensor, values);
     };
     engine.load_moments(moment, read, state.steps);
+  }
+  if (state.loss_scaling) {
+    engine.set_loss_scaling(*state.loss_scaling);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "checkpoint/model_folder.h"
@@ -19,9 +20,10 @@ struct RunState {
   unsigned threads = 1;
   unsigned processes = 1;
   uint64_t steps = 0;
-  double seconds = 0;                     ///< of training, over all parts of the run
-  double mean_loss = 0;                   ///< of the last steps
-  DataType weights_type = DataType::f32;  ///< of the file written at the end
+  double seconds = 0;                       ///< of training, over all parts of the run
+  double mean_loss = 0;                     ///< of the last steps
+  DataType weights_type = DataType::f32;    ///< of the file written at the end
+  std::optional<LossScaling> loss_scaling;  ///< of a snapshot of a run in fp16
 };
 
 /// Writes a model folder (f32) with optimizer.safetensors (the moments: "first.NAME",

@@ -159,7 +159,11 @@ std::optional<TrainStep> Trainer::step(const StepQuestions& questions) {
   if (group_ != nullptr) {
     engine_.reduce_gradients(*group_);
   }
-  result.gradient_norm = engine_.step(result.learning_rate, recipe_.optimizer).gradient_norm;
+  const StepReport report = engine_.step(result.learning_rate, recipe_.optimizer);
+  if (report.repeat) {
+    return step(stop);  // with losses scaled by less; all processes see the same gradients
+  }
+  result.gradient_norm = report.gradient_norm;
   if (!std::isfinite(result.gradient_norm)) {
     fail_not_finite(place_.rank, result.step, "gradient", result.gradient_norm);
   }

@@ -60,7 +60,7 @@ TEST(Help, ShowsDefaultsAndWhatIsRequired) {
   const std::string help = program.run("predict --help").out;
   EXPECT_THAT(help, HasSubstr("--data FILE"));
   EXPECT_THAT(help, HasSubstr("(required)"));
-  EXPECT_THAT(help, HasSubstr("--precision auto|fp32|bf16|int8"));
+  EXPECT_THAT(help, HasSubstr("--precision auto|fp32|tf32|bf16|fp16|int8"));
   EXPECT_THAT(help, HasSubstr("[384]"));
 }
 

@@ -159,7 +159,7 @@ TEST(Recipe, PrecisionMayBeAutoButNotInt8) {
   set_recipe_value(recipe, "precision", "auto");
   EXPECT_EQ(recipe.precision, Precision::automatic);
   EXPECT_THAT(error_of([&] { set_recipe_value(recipe, "precision", "int8"); }, ErrorCode::usage),
-              HasSubstr("auto|fp32|bf16"));
+              HasSubstr("auto|fp32|tf32|bf16|fp16"));
 }
 
 TEST(Recipe, BadJsonNamesTheFileAndTheKey) {

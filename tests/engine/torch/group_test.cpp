@@ -1,0 +1,133 @@
+// Processes joined by gloo: what they exchange, and a step of all of them against
+// the same step of one.
+#include <arpa/inet.h>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <netinet/in.h>
+#include <spawn.h>
+#include <string>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/temporary_folder.h"
+#include "engine/torch/shared_steps.h"
+
+namespace bertrand::test {
+namespace {
+
+/// A port that was free a moment ago.
+uint16_t free_port() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* place = reinterpret_cast<sockaddr*>(&address);
+  EXPECT_EQ(::bind(socket, place, size), 0);
+  EXPECT_EQ(::getsockname(socket, place, &size), 0);
+  ::close(socket);
+  return ntohs(address.sin_port);
+}
+
+/// The helper program, once a rank; whether all ended well.
+bool run_processes(const char* work, unsigned count, const std::filesystem::path& folder) {
+  const uint16_t port = free_port();
+  std::vector<pid_t> processes;
+  for (unsigned rank = 0; rank < count; ++rank) {
+    std::vector<std::string> words = {BERTRAND_TORCH_PROCESS, work,
+                                      std::to_string(rank),   std::to_string(count),
+                                      std::to_string(port),   folder.string()};
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    pid_t process = -1;
+    EXPECT_EQ(::posix_spawn(&process, BERTRAND_TORCH_PROCESS, nullptr, nullptr, arguments.data(),
+                            environ),
+              0);
+    processes.push_back(process);
+  }
+  bool well = true;
+  for (const pid_t process : processes) {
+    int status = -1;
+    ::waitpid(process, &status, 0);
+    well = well && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  }
+  return well;
+}
+
+class TorchGroup : public testing::TestWithParam<unsigned> {};
+
+TEST_P(TorchGroup, SumsAndBroadcasts) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  EXPECT_TRUE(run_processes("exchange", GetParam(), folder.path()));
+}
+
+TEST_P(TorchGroup, TrainsAsOneProcessDoes) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  ASSERT_TRUE(run_processes("train", GetParam(), folder.path()));
+  const auto alone = seeded_engine();
+  const std::vector<double> expected = make_steps(*alone, share(0, 1), nullptr);
+  std::vector<std::string> results;
+  for (unsigned rank = 0; rank < GetParam(); ++rank) {
+    std::ifstream file(folder.path() / std::to_string(rank), std::ios::binary);
+    results.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    EXPECT_TRUE(results.back() == results.front()) << "rank " << rank << " has other bits";
+  }
+  std::vector<double> losses(expected.size());
+  std::vector<float> parameters(parameters_of(*alone).size());
+  const size_t loss_bytes = losses.size() * sizeof losses[0];
+  ASSERT_EQ(results.front().size(), loss_bytes + parameters.size() * sizeof parameters[0]);
+  std::memcpy(losses.data(), results.front().data(), loss_bytes);
+  std::memcpy(parameters.data(), results.front().data() + loss_bytes,
+              parameters.size() * sizeof parameters[0]);
+  for (size_t step = 0; step < losses.size(); ++step) {
+    EXPECT_NEAR(losses[step] / expected[step], 1, 1e-5) << "step " << step;
+  }
+  EXPECT_LT(relative_difference(parameters, parameters_of(*alone)), 1e-6);
+}
+
+TEST_P(TorchGroup, MissesAProcessThatIsGone) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  EXPECT_TRUE(run_processes("leave", GetParam(), folder.path()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Processes, TorchGroup, testing::Values(2U, 4U));
+
+TEST(TorchGroups, OthersThatDoNotComeAreMissed) {
+  BERTRAND_NEEDS_TORCH();
+  TorchGroupOptions options = group_options(/*rank=*/1, /*count=*/2, free_port());
+  options.timeout_seconds = 1;
+  try {
+    make_torch_group(built_plugin(), options);
+    FAIL() << "nobody was there to be met";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::runtime);
+    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("Process 1 of 2"),
+                                             testing::HasSubstr("127.0.0.1:")));
+  }
+}
+
+TEST(TorchGroups, BackendsThatAreNotThere) {
+  BERTRAND_NEEDS_TORCH();
+  TorchGroupOptions options = group_options(0, 1, free_port());
+  options.backend = "carrier-pigeon";
+  try {
+    make_torch_group(built_plugin(), options);
+    FAIL() << "that backend should not be there";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::usage);
+    EXPECT_THAT(error.what(), testing::HasSubstr("gloo"));
+  }
+}
+
+}  // namespace
+}  // namespace bertrand::test
