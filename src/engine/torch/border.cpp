@@ -1,6 +1,9 @@
 #include <c10/util/Exception.h>
+#include <c10/util/Logging.h>
+#include <cstdlib>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <string>
 #include <torch/version.h>
@@ -159,7 +162,20 @@ const BertrandTorchTable table = {
 }  // namespace
 }  // namespace bertrand::plugin
 
+namespace {
+
+/// LibTorch tells of errors on standard error before it throws them, with its stack. The program
+/// says what there is to say, in one sentence; $TORCH_CPP_LOG_LEVEL brings the rest back.
+void quiet_libtorch() {
+  ::setenv("TORCH_CPP_LOG_LEVEL", "FATAL", /*overwrite=*/0);
+  c10::initLogging();
+}
+
+}  // namespace
+
 extern "C" __attribute__((visibility("default"))) const BertrandTorchTable* bertrand_torch_table(
     uint32_t version) {
+  static std::once_flag quiet;
+  std::call_once(quiet, quiet_libtorch);
   return version == kBertrandTorchVersion ? &bertrand::plugin::table : nullptr;
 }

@@ -98,10 +98,10 @@ TEST_P(TorchShapes, GradientsWithTheSameDropoutAreTheNativeEngines) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Lengths, TorchShapes,
-                         testing::Values(Shape{2, 16, 2, {1}}, Shape{1, 32, 1, {1, 1, 2, 3}},
+                         testing::Values(Shape{2, 16, 2, {1, 5}}, Shape{1, 32, 1, {1, 1, 2, 3}},
                                          Shape{1, 64, 2, {33}}, Shape{3, 5, 3, {7, 130, 1, 64, 65}},
                                          Shape{2, 7, 2, {48, 49}}, Shape{1, 16, 1, {512}},
-                                         Shape{12, 32, 2, {150, 201, 90, 384}}));
+                                         Shape{4, 16, 2, {150, 201, 90, 384}}));
 
 TEST(TorchEngine, MicroBatchesAddUpToTheBatch) {
   BERTRAND_NEEDS_TORCH();
@@ -160,10 +160,12 @@ TEST(TorchEngine, StepsAreTheNativeEnginesInEachMode) {
 TEST(TorchEngine, StateOfOneEngineGoesOnInTheOther) {
   BERTRAND_NEEDS_TORCH();
   const Batch batch = batch_of({40, 13});
+  OptimizerSettings settings;
+  settings.epsilon = 1e-4;  // where a gradient is zero, rounding is not to become a step
   const auto steps = [&](Engine& engine, uint64_t from, uint64_t to) {
     for (uint64_t step = from; step < to; ++step) {
       engine.backward(batch.packed, batch.targets, Dropout{1, step, 0.1, 0.1}, 0.5);
-      engine.step(1e-3, OptimizerSettings());
+      engine.step(1e-3, settings);
     }
   };
   const auto straight = small_engine(small_config(2, 16));
@@ -176,11 +178,11 @@ TEST(TorchEngine, StateOfOneEngineGoesOnInTheOther) {
   copy_state(*first, *torch);
   EXPECT_EQ(torch->steps(), 3U);
   steps(*torch, 3, 6);
-  EXPECT_LT(relative_difference(parameters_of(*torch), parameters_of(*straight)), 1e-4);
+  EXPECT_LT(relative_difference(parameters_of(*torch), parameters_of(*straight)), 1e-5);
   const auto native = make_cpu_engine(first->config(), {/*threads=*/2, Precision::fp32});
   copy_state(*begun_by_torch, *native);
   steps(*native, 3, 6);
-  EXPECT_LT(relative_difference(parameters_of(*native), parameters_of(*straight)), 1e-4);
+  EXPECT_LT(relative_difference(parameters_of(*native), parameters_of(*straight)), 1e-5);
   // And from LibTorch to LibTorch, bit for bit.
   const auto again = torch_engine(first->config());
   copy_state(*begun_by_torch, *again);

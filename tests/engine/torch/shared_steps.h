@@ -37,6 +37,8 @@ inline Batch share(unsigned rank, unsigned count) {
 
 /// Steps as the trainer makes them; the sum of the losses of all windows at each.
 inline std::vector<double> make_steps(Engine& engine, const Batch& batch, ProcessGroup* group) {
+  OptimizerSettings settings;
+  settings.epsilon = 1e-4;  // where a gradient is zero, rounding is not to become a step
   std::vector<double> losses;
   for (uint64_t step = 0; step < 5; ++step) {
     double loss = engine.backward(batch.packed, batch.targets, Dropout{1, step, 0.1, 0.1},
@@ -46,7 +48,7 @@ inline std::vector<double> make_steps(Engine& engine, const Batch& batch, Proces
       engine.reduce_gradients(*group);
     }
     losses.push_back(loss);
-    engine.step(3e-5, OptimizerSettings());
+    engine.step(3e-5, settings);
   }
   return losses;
 }
