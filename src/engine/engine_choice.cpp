@@ -51,9 +51,6 @@ void check_engine_choice(const EngineChoice& choice) {
         "--dropout-key device is for --engine torch and for devices; the native engine's masks are "
         "keyed by example.");
   }
-  if (!choice.is_torch() && !choice.plugin.empty()) {
-    fail("--torch-plugin says nothing without --engine torch or --device cuda or mlu.");
-  }
 }
 
 }  // namespace bertrand

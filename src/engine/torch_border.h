@@ -132,6 +132,7 @@ struct BertrandTorchGroupOptions {
   uint16_t port;
   uint32_t rank, count;
   int32_t serves_store;  ///< 1: this process opens the store at `address`, others come to it
+  const char* prefix;    ///< of this run's names in the store, where others use it, too; or null
   double timeout;        ///< seconds a process waits for the others
 };
 

@@ -39,6 +39,7 @@ class JoinedProcesses final : public TorchProcessGroup {
     border.rank = options.place.rank;
     border.count = options.place.count;
     border.serves_store = options.serves_store ? 1 : 0;
+    border.prefix = options.prefix.empty() ? nullptr : options.prefix.c_str();
     border.timeout = options.timeout_seconds;
     BertrandTorchGroup* group = nullptr;
     plugin_->check(plugin_->table().create_group(&border, &group));

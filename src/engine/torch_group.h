@@ -19,6 +19,7 @@ struct TorchGroupOptions {
   uint16_t port = 0;
   /// Whether this process keeps it; usually process 0 does, unless a launcher does so itself.
   bool serves_store = false;
+  std::string prefix;             ///< of the names in a store that others use, too
   double timeout_seconds = 1800;  ///< to wait for the others
 };
 

@@ -1,7 +1,10 @@
 #include "reader/engines.h"
 
+#include <cstdlib>
+
 #include "engine/cpu/cpu_engine.h"
 #include "engine/torch_engine.h"
+#include "engine/torch_group.h"
 
 namespace bertrand {
 namespace {
@@ -36,6 +39,40 @@ PrecisionChoice fastest_engine_precision(const BertConfig& config, const EngineC
                                    torch_options(choice, Precision::fp32, threads), purpose);
   }
   return fastest_cpu_precision(config, threads, purpose);
+}
+
+EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironment& launch) {
+  EngineChoice mine = choice;
+  if (launch.place.count > 1) {
+    const ProcessPlace& local = launch.local.count > 0 ? launch.local : launch.place;
+    mine.device = device_of_process(choice.device, local.rank);
+  }
+  return mine;
+}
+
+std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
+                                                 const LaunchEnvironment& launch) {
+  const auto is = [](const char* name, const std::string& value) {
+    const char* set = std::getenv(name);
+    return set != nullptr && set == value;
+  };
+  TorchGroupOptions options;
+  options.device = choice_of_process(choice, launch).device;
+  options.backend = options.device == "cpu"              ? "gloo"
+                    : options.device.starts_with("cuda") ? "nccl"
+                                                         : "cncl";
+  options.library = choice.library;
+  options.place = launch.place;
+  options.address = launch.master_address;
+  options.port = launch.master_port;
+  // torchrun may keep the store itself, for its own use, too, and over restarts of the processes.
+  const bool of_launcher = is("TORCHELASTIC_USE_AGENT_STORE", "True");
+  options.serves_store = launch.place.rank == 0 && !of_launcher;
+  if (of_launcher) {
+    const char* restarts = std::getenv("TORCHELASTIC_RESTART_COUNT");
+    options.prefix = std::string("bertrand/") + (restarts != nullptr ? restarts : "0");
+  }
+  return make_torch_group(TorchPlugin::open(choice.plugin), options);
 }
 
 std::string engine_text(const EngineChoice& choice) {

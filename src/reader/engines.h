@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "distributed/launch_environment.h"
+#include "distributed/process_group.h"
 #include "engine/engine.h"
 #include "engine/engine_choice.h"
 #include "engine/fastest_precision.h"
@@ -18,6 +20,15 @@ std::unique_ptr<Engine> make_engine(const BertConfig& config, const EngineChoice
 /// What Precision::automatic stands for there.
 PrecisionChoice fastest_engine_precision(const BertConfig& config, const EngineChoice& choice,
                                          unsigned threads, Purpose purpose);
+
+/// The choice of one of several processes: where the device has no number, each process of a
+/// machine takes its own.
+EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironment& launch);
+
+/// Joins the processes of a run, through the plug-in, whatever engine computes: by gloo on the CPU,
+/// on devices by nccl or cncl. Throws Error: what TorchPlugin::open() and make_torch_group() throw.
+std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
+                                                 const LaunchEnvironment& launch);
 
 /// "native", or "LibTorch 2.15.0", for reports.
 std::string engine_text(const EngineChoice& choice);

@@ -40,7 +40,6 @@ TEST(TorchCommands, FlagsThatDoNotGoTogether) {
   expect_usage("--device tpu", "cpu, cuda or mlu");
   expect_usage("--device cuda:one", "cpu, cuda or mlu");
   expect_usage("--engine native --device cuda", "--engine torch");
-  expect_usage("--torch-plugin x.so", "--engine torch");
   expect_usage("--engine torch --torch-plugin nowhere.so", "nowhere.so");
   expect_usage("--precision fp16", "fp16 is not computed by the native engine");
 }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <exception>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 
@@ -33,7 +34,12 @@ c10::intrusive_ptr<c10d::Store> open_store(const BertrandTorchGroupOptions& opti
   how.numWorkers = options.count;
   how.timeout = timeout_of(options);
   try {
-    return c10::make_intrusive<c10d::TCPStore>(options.address, how);
+    c10::intrusive_ptr<c10d::Store> store =
+        c10::make_intrusive<c10d::TCPStore>(options.address, how);
+    if (options.prefix != nullptr) {
+      store = c10::make_intrusive<c10d::PrefixStore>(options.prefix, std::move(store));
+    }
+    return store;
   } catch (const std::exception& error) {
     throw Failure(bertrand_torch_failed,
                   where(options.rank, options.count) + ": the others cannot be met at " +

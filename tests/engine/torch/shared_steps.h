@@ -20,6 +20,7 @@ inline TorchGroupOptions group_options(unsigned rank, unsigned count, uint16_t p
   options.place = {count, rank};
   options.port = port;
   options.serves_store = rank == 0;
+  options.prefix = count > 2 ? "a-run" : "";
   options.timeout_seconds = 60;
   return options;
 }
