@@ -191,6 +191,34 @@ TEST(TorchEngine, StateOfOneEngineGoesOnInTheOther) {
   EXPECT_EQ(parameters_of(*again), parameters_of(*begun_by_torch));
 }
 
+/// Two processes that have the same gradients, joined by something else than the plug-in.
+class Doubled : public ProcessGroup {
+ public:
+  ProcessPlace place() const override { return {2, 0}; }
+  void sum(std::span<double> values) override { twice(values); }
+  void sum(std::span<float> values) override { twice(values); }
+  void broadcast(std::span<std::byte>, unsigned) override {}
+  void barrier() override {}
+
+ private:
+  template <typename Value>
+  static void twice(std::span<Value> values) {
+    for (Value& value : values) value += value;
+  }
+};
+
+TEST(TorchEngine, GradientsOfAnyGroupAreSummed) {
+  BERTRAND_NEEDS_TORCH();
+  const auto engine = twin_of(*small_engine(small_config(2, 16)));
+  const Batch batch = batch_of({12, 30});
+  engine->backward(batch.packed, batch.targets, Dropout(), 0.5);
+  std::vector<float> expected = gradients_of(*engine);
+  for (float& gradient : expected) gradient *= 2;
+  Doubled group;
+  engine->reduce_gradients(group);
+  EXPECT_EQ(gradients_of(*engine), expected);
+}
+
 TEST(TorchEngine, NanGradientMovesNothing) {
   BERTRAND_NEEDS_TORCH();
   const auto engine = twin_of(*small_engine(small_config(2, 16)));

@@ -69,14 +69,13 @@ TEST_P(TorchGroup, SumsAndBroadcasts) {
   EXPECT_TRUE(run_processes("exchange", GetParam(), folder.path()));
 }
 
-TEST_P(TorchGroup, TrainsAsOneProcessDoes) {
-  BERTRAND_NEEDS_TORCH();
+void expect_training_as_alone(bool is_native, unsigned count) {
   const TemporaryFolder folder;
-  ASSERT_TRUE(run_processes("train", GetParam(), folder.path()));
-  const auto alone = seeded_engine();
+  ASSERT_TRUE(run_processes(is_native ? "train-native" : "train", count, folder.path()));
+  const auto alone = seeded_engine(is_native);
   const std::vector<double> expected = make_steps(*alone, share(0, 1), nullptr);
   std::vector<std::string> results;
-  for (unsigned rank = 0; rank < GetParam(); ++rank) {
+  for (unsigned rank = 0; rank < count; ++rank) {
     std::ifstream file(folder.path() / std::to_string(rank), std::ios::binary);
     results.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
     EXPECT_TRUE(results.back() == results.front()) << "rank " << rank << " has other bits";
@@ -91,7 +90,18 @@ TEST_P(TorchGroup, TrainsAsOneProcessDoes) {
   for (size_t step = 0; step < losses.size(); ++step) {
     EXPECT_NEAR(losses[step] / expected[step], 1, 1e-5) << "step " << step;
   }
-  EXPECT_LT(relative_difference(parameters, parameters_of(*alone)), 1e-6);
+  EXPECT_LT(relative_difference(parameters, parameters_of(*alone)), 1e-5);
+}
+
+TEST_P(TorchGroup, TrainsAsOneProcessDoes) {
+  BERTRAND_NEEDS_TORCH();
+  expect_training_as_alone(/*is_native=*/false, GetParam());
+}
+
+/// The plug-in joins processes, whatever engine computes in them.
+TEST_P(TorchGroup, JoinsNativeEnginesToo) {
+  BERTRAND_NEEDS_TORCH();
+  expect_training_as_alone(/*is_native=*/true, GetParam());
 }
 
 TEST_P(TorchGroup, MissesAProcessThatIsGone) {

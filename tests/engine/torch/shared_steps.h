@@ -41,7 +41,7 @@ inline std::vector<double> make_steps(Engine& engine, const Batch& batch, Proces
   OptimizerSettings settings;
   settings.epsilon = 1e-4;  // where a gradient is zero, rounding is not to become a step
   std::vector<double> losses;
-  for (uint64_t step = 0; step < 5; ++step) {
+  for (uint64_t step = 0; step < 50; ++step) {
     double loss = engine.backward(batch.packed, batch.targets, Dropout{1, step, 0.1, 0.1},
                                   1.0 / kLengths.size());
     if (group != nullptr) {
@@ -54,8 +54,9 @@ inline std::vector<double> make_steps(Engine& engine, const Batch& batch, Proces
   return losses;
 }
 
-inline std::unique_ptr<EngineWithStates> seeded_engine() {
-  const auto native = small_engine(small_config(2, 16));
+inline std::unique_ptr<EngineWithStates> seeded_engine(bool is_native) {
+  auto native = small_engine(small_config(2, 16), /*threads=*/1);
+  if (is_native) return native;
   const std::vector<float> all = parameters_of(*native);
   auto engine = torch_engine(native->config());
   size_t at = 0;

@@ -1,6 +1,6 @@
 // One of several processes of a test. Usage: torch_process WORK RANK COUNT PORT FOLDER, where WORK
-// is exchange, train or leave. Ends with 0 where all was as it should be, else with a line of what
-// was not.
+// is exchange, train, train-native or leave. Ends with 0 where all was as it should be, else with a
+// line of what was not.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -46,9 +46,9 @@ void write(std::ofstream& out, const std::vector<Value>& values) {
 }
 
 /// Losses, then parameters, into the file of the process's rank.
-void train(ProcessGroup& group, const std::filesystem::path& folder) {
+void train(ProcessGroup& group, bool is_native, const std::filesystem::path& folder) {
   const ProcessPlace place = group.place();
-  const auto engine = seeded_engine();
+  const auto engine = seeded_engine(is_native);
   const auto losses = make_steps(*engine, share(place.rank, place.count), &group);
   std::ofstream out(folder / std::to_string(place.rank), std::ios::binary);
   write(out, losses);
@@ -79,8 +79,8 @@ void run(const std::vector<std::string>& words) {
       built_plugin(), group_options(number(2), number(3), static_cast<uint16_t>(number(4))));
   if (words.at(1) == "exchange") {
     exchange(*group);
-  } else if (words.at(1) == "train") {
-    train(*group, words.at(5));
+  } else if (words.at(1) == "train" || words.at(1) == "train-native") {
+    train(*group, /*is_native=*/words.at(1) == "train-native", words.at(5));
   } else {
     leave(*group);
   }
