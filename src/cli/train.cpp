@@ -85,7 +85,6 @@ void join_launch(Flags& flags) {
   options.threads = flags.threads != 0
                         ? chosen_threads(flags.threads)
                         : share_of_threads(options.launch, usable_threads(0), is_bound());
-  // options.make_group stays empty: nothing in this program joins processes.
 }
 
 /// The error of one of several processes says whose it is.
@@ -95,10 +94,12 @@ void join_launch(Flags& flags) {
   throw Error(error.code(), fmt::format("Rank {}: {}", rank, what));
 }
 
+/// Of several processes each on its own device, joined through the plug-in.
 void choose_engine(Flags& flags) {
-  const EngineChoice& choice = flags.engine;
-  check_engine_choice(choice);
+  check_engine_choice(flags.engine);
   FineTuneOptions& options = flags.options;
+  flags.engine = choice_of_process(flags.engine, options.launch);
+  const EngineChoice& choice = flags.engine;
   options.engine = engine_text(choice);
   options.device = choice.device;
   options.make_engine = [&choice](const BertConfig& config, Precision precision, unsigned threads) {
@@ -106,6 +107,9 @@ void choose_engine(Flags& flags) {
   };
   options.choose_precision = [&choice](const BertConfig& config, unsigned threads) {
     return fastest_engine_precision(config, choice, threads, Purpose::training);
+  };
+  options.make_group = [&choice](const LaunchEnvironment& launch) {
+    return make_process_group(choice, launch);
   };
 }
 

@@ -161,7 +161,7 @@ std::optional<TrainStep> Trainer::step(const StepQuestions& questions) {
   }
   const StepReport report = engine_.step(result.learning_rate, recipe_.optimizer);
   if (report.repeat) {
-    return step(stop);  // with losses scaled by less; all processes see the same gradients
+    return step(questions);  // with losses scaled by less; all processes see the same gradients
   }
   result.gradient_norm = report.gradient_norm;
   if (!std::isfinite(result.gradient_norm)) {

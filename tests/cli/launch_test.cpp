@@ -58,9 +58,10 @@ TEST_F(LaunchCommand, WrongUsageIsRefused) {
 }
 
 TEST_F(LaunchCommand, TrainingInSeveralNeedsWhatJoinsThem) {
-  const Outcome outcome = program_.run("launch --nproc 2 -- " + train("run"));
+  const Outcome outcome =
+      program_.run("launch --nproc 2 -- " + train("run"), "BERTRAND_TORCH_PLUGIN=nowhere.so");
   EXPECT_EQ(outcome.status, 2);
-  EXPECT_THAT(outcome.err, HasSubstr("of 2 processes, but nothing here joins them"));
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("nowhere.so"), HasSubstr("BERTRAND_TORCH=ON")));
 }
 
 TEST_F(LaunchCommand, TrainingInOneIsAsWithoutIt) {

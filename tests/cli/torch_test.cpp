@@ -92,6 +92,20 @@ TEST(TorchCommands, ARunBegunByOneEngineIsFinishedByTheOther) {
   }
 }
 
+TEST(TorchCommands, SeveralProcessesTrainWithEitherEngine) {
+  if (!has_plugin()) GTEST_SKIP() << kNoPlugin;
+  for (const char* engine : {"native", "torch"}) {
+    const Program program;
+    const Outcome outcome =
+        program.run("launch --nproc 2 -- " + train_command(std::string("--engine ") + engine));
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    const auto report = nlohmann::json::parse(program.read("run/run.json"));
+    EXPECT_EQ(report.at("processes"), 2);
+    EXPECT_EQ(report.at("steps"), 4);
+    EXPECT_EQ(report.at("windows_a_step"), 8);
+  }
+}
+
 TEST(TorchCommands, NoSuchDevice) {
   if (!has_plugin()) GTEST_SKIP() << kNoPlugin;
   for (const char* device : {"cuda:98", "mlu:98"}) {
