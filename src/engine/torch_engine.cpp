@@ -225,6 +225,7 @@ class TorchEngine final : public EngineWithStates {
     border.example_masks = options.example_masks ? 1 : 0;
     border.threads = options.threads;
     std::vector<BertrandTorchParameter> parameters;
+    parameters.reserve(parameters_.size());
     for (const ParameterInfo& info : parameters_) {
       parameters.push_back(
           {info.name.c_str(), info.shape.data(), info.shape.size(), info.decays ? 1 : 0});

@@ -198,7 +198,7 @@ TEST_F(ProcessesTest, SoIsOneWithOtherDataOrModelOrProgram) {
   EXPECT_THAT(refusal(run(3, other_data), ErrorCode::usage),
               AllOf(HasSubstr("Rank 2: "), HasSubstr("the data's fingerprint")));
   const auto other_program = [](FineTuneOptions& options, unsigned rank) {
-    options.program_version = rank == 1 ? "2" : "1";
+    options.program_version = rank == 1 ? '2' : '1';
   };
   EXPECT_THAT(refusal(run(2, other_program), ErrorCode::usage),
               HasSubstr("the program's version is 2 here and 1 at rank 0"));

@@ -80,6 +80,7 @@ std::vector<Padding> sort_into_buckets(const std::vector<int64_t>& offsets) {
     padding.length = std::max(padding.length, length);
   }
   std::vector<Padding> buckets;
+  buckets.reserve(by_length.size());
   for (auto& [step, padding] : by_length) {
     buckets.push_back(std::move(padding));
   }

@@ -97,6 +97,7 @@ Optimizer& TorchEngine::optimizer() {
   if (!optimizer_) {
     const c10::AutoGradMode no_gradients(false);
     std::vector<bool> decays;
+    decays.reserve(parameters_.size());
     for (const Parameter& parameter : parameters_) {
       decays.push_back(parameter.decays);
     }
@@ -108,6 +109,7 @@ Optimizer& TorchEngine::optimizer() {
 /// Those there are; an undefined one is zero.
 std::vector<at::Tensor> TorchEngine::tensors(BertrandTorchKind kind) const {
   std::vector<at::Tensor> all;
+  all.reserve(parameters_.size());
   for (size_t i = 0; i < parameters_.size(); ++i) {
     switch (kind) {
       case bertrand_torch_weights:
@@ -130,6 +132,7 @@ std::vector<at::Tensor> TorchEngine::tensors(BertrandTorchKind kind) const {
 /// One for each parameter, made where there is none yet.
 std::vector<at::Tensor> TorchEngine::gradients() const {
   std::vector<at::Tensor> all;
+  all.reserve(parameters_.size());
   for (const Parameter& parameter : parameters_) {
     if (!parameter.value.grad().defined()) {
       parameter.value.mutable_grad() = at::zeros_like(parameter.value).set_requires_grad(false);

@@ -32,6 +32,7 @@ std::vector<at::Scalar> factors(const BertrandTorchOptimizer& settings, double g
     return std::min(1.0, settings.max_gradient_norm / (of_norm + 1e-6)) / gradient_scale;
   };
   std::vector<at::Scalar> all;
+  all.reserve(norms.size());
   for (const double mine : norms) {
     all.emplace_back(settings.clip == bertrand_torch_clip_none     ? 1 / gradient_scale
                      : settings.clip == bertrand_torch_clip_global ? clip(norm)
