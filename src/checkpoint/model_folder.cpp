@@ -97,23 +97,42 @@ std::optional<bool> configured_lower_case(const std::filesystem::path& folder) {
 ModelFolder ModelFolder::open(const std::filesystem::path& path) {
   ModelFolder folder;
   folder.path_ = path;
+  folder.vocabulary_ = path / "vocab.txt";
   const std::filesystem::path config = config_path(path);
   folder.config_ = BertConfig::from_json(read_description(config), config.string());
   folder.lower_case_ = configured_lower_case(path);
-  const std::filesystem::path weights = weights_path(path);
-  folder.checkpoint_ = open_checkpoint(weights);
+  folder.match(weights_path(path), config, /*all_known=*/true);
+  return folder;
+}
 
-  BertWeights found = match_weights(*folder.checkpoint_, folder.config_);
-  folder.lacks_head_ = !found.has_span_head;
-  folder.notes_ = std::move(found.notes);
+ModelFolder ModelFolder::open(const ModelFiles& files) {
+  ModelFolder folder;
+  folder.path_ = files.weights;
+  folder.vocabulary_ = files.vocabulary;
+  folder.config_ = BertConfig::from_json(read_description(files.config), files.config.string());
+  folder.match(files.weights, files.config, /*all_known=*/false);
+  return folder;
+}
+
+void ModelFolder::match(const std::filesystem::path& weights, const std::filesystem::path& config,
+                        bool all_known) {
+  checkpoint_ = open_checkpoint(weights);
+  BertWeights found = match_weights(*checkpoint_, config_);
+  lacks_head_ = !found.has_span_head;
+  notes_ = std::move(found.notes);
   const auto extra = [&](const Weight& weight) {
-    folder.extra_.push_back(folder.checkpoint_->tensors()[weight.source].name);
+    extra_.push_back(checkpoint_->tensors()[weight.source].name);
   };
   std::for_each(found.pooler.begin(), found.pooler.end(), extra);
   std::for_each(found.heads.begin(), found.heads.end(), extra);
-  folder.extra_.insert(folder.extra_.end(), found.buffers.begin(), found.buffers.end());
+  extra_.insert(extra_.end(), found.buffers.begin(), found.buffers.end());
   for (const std::string& name : found.unknown) {
-    found.faults.push_back(printable(name) + " is not a part of this model");
+    const std::string text = printable(name) + " is not a part of this model";
+    if (all_known) {
+      found.faults.push_back(text);
+    } else {
+      notes_.push_back(text + " and left out");
+    }
   }
   if (!found.faults.empty()) {
     std::string text = weights.string() + ": its tensors are not those of the model that " +
@@ -126,10 +145,9 @@ ModelFolder ModelFolder::open(const std::filesystem::path& path) {
   }
   for (std::vector<Weight>* weights_of : {&found.parameters, &found.pooler}) {
     for (Weight& weight : *weights_of) {
-      folder.stored_.emplace(weight.info.name, std::move(weight));
+      stored_.emplace(weight.info.name, std::move(weight));
     }
   }
-  return folder;
 }
 
 namespace {

@@ -17,6 +17,13 @@
 
 namespace bertrand {
 
+/// A model whose parts lie anywhere.
+struct ModelFiles {
+  std::filesystem::path weights;  ///< a checkpoint of any kind, or the folder it lies in
+  std::filesystem::path config;
+  std::filesystem::path vocabulary;
+};
+
 /// A folder with config.json or bert_config.json, vocab.txt and the weights, opened for reading:
 /// model.safetensors or pytorch_model.bin, either of them also in several files with an index.
 class ModelFolder {
@@ -27,9 +34,13 @@ class ModelFolder {
   /// lacks_head).
   static ModelFolder open(const std::filesystem::path& path);
 
+  /// The same of parts that need not lie in one folder; path() is that of the weights. Tensors that
+  /// are no part of the model are told in notes() and left out, as the reference does.
+  static ModelFolder open(const ModelFiles& files);
+
   const std::filesystem::path& path() const { return path_; }
   const BertConfig& config() const { return config_; }
-  std::filesystem::path vocabulary_path() const { return path_ / "vocab.txt"; }
+  const std::filesystem::path& vocabulary_path() const { return vocabulary_; }
 
   /// do_lower_case of tokenizer_config.json; empty where it does not say.
   std::optional<bool> lower_case() const { return lower_case_; }
@@ -58,7 +69,11 @@ class ModelFolder {
   bool has_pooler() const;
 
  private:
+  void match(const std::filesystem::path& weights, const std::filesystem::path& config,
+             bool all_known);
+
   std::filesystem::path path_;
+  std::filesystem::path vocabulary_;
   BertConfig config_;
   std::optional<bool> lower_case_;
   bool lacks_head_ = false;
@@ -98,9 +113,15 @@ std::string read_description(const std::filesystem::path& path);
 /// config.json or bert_config.json of a folder; empty where it has neither.
 std::filesystem::path find_config(const std::filesystem::path& folder);
 
-/// Writes config.json, vocab.txt, tokenizer_config.json, special_tokens_map.json and
-/// model.safetensors into the existing folder `path`, each whole or not at all; transformers loads
-/// it.
-void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents);
+/// Where the weights of a model folder are.
+enum class ModelForm {
+  transformers,  ///< model.safetensors; transformers loads the folder
+  reference,  ///< pytorch_model.bin, F32, the state dictionary under "model", and bert_config.json
+};
+
+/// Writes config.json, vocab.txt, tokenizer_config.json, special_tokens_map.json and the weights
+/// into the existing folder `path`, each whole or not at all.
+void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents,
+                        ModelForm form = ModelForm::transformers);
 
 }  // namespace bertrand

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight_writer.h"
 #include "model/int8.h"
 
 namespace bertrand {
@@ -73,6 +74,31 @@ void write_int8(const ParameterInfo& info, std::span<const float> values, Safete
   writer.write(scales);
 }
 
+void announce_pooler(const ModelFolderContents& contents, DataType type,
+                     std::vector<TensorInfo>& tensors) {
+  const int64_t hidden = contents.config.hidden_size;
+  for (const auto& [name, values] : contents.pooler) {
+    const bool is_bias = static_cast<int64_t>(values.size()) == hidden;
+    tensors.push_back({name, type, is_bias ? std::vector{hidden} : std::vector{hidden, hidden}});
+  }
+}
+
+/// As the reference's torch.save({"model": state_dict}).
+void write_torch_weights(const std::filesystem::path& path, const ModelFolderContents& contents) {
+  std::vector<TensorInfo> tensors;
+  for (const ParameterInfo& info : contents.parameters) {
+    tensors.push_back({info.name, DataType::f32, info.shape});
+  }
+  announce_pooler(contents, DataType::f32, tensors);
+  const auto writer = make_torch_writer(path, std::move(tensors), "model");
+  contents.store_parameters([&](const ParameterInfo&, std::span<const float> values) {
+    writer->write(std::as_bytes(values));
+  });
+  for (const auto& [name, values] : contents.pooler)
+    writer->write(std::as_bytes(std::span(values)));
+  writer->commit();
+}
+
 void write_weights(const std::filesystem::path& path, const ModelFolderContents& contents) {
   std::vector<TensorInfo> tensors;
   const DataType usual = contents.type == DataType::i8 ? DataType::f32 : contents.type;
@@ -84,11 +110,7 @@ void write_weights(const std::filesystem::path& path, const ModelFolderContents&
       tensors.push_back({info.name, usual, info.shape});
     }
   }
-  const int64_t hidden = contents.config.hidden_size;
-  for (const auto& [name, values] : contents.pooler) {
-    const bool is_bias = static_cast<int64_t>(values.size()) == hidden;
-    tensors.push_back({name, usual, is_bias ? std::vector{hidden} : std::vector{hidden, hidden}});
-  }
+  announce_pooler(contents, usual, tensors);
   SafetensorsWriter writer(path, std::move(tensors));
   size_t stored = 0;
   contents.store_parameters([&](const ParameterInfo& info, std::span<const float> values) {
@@ -117,9 +139,15 @@ void write_tokenizer_files(const std::filesystem::path& path, const BertConfig& 
   write_json(path / "special_tokens_map.json", special_tokens());
 }
 
-void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents) {
+void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents,
+                        ModelForm form) {
   write_tokenizer_files(path, contents.config, contents.vocabulary, contents.lower_case);
-  write_weights(path / "model.safetensors", contents);
+  if (form == ModelForm::reference) {
+    write_torch_weights(path / "pytorch_model.bin", contents);
+    write_file(path / "bert_config.json", contents.config.to_json());
+  } else {
+    write_weights(path / "model.safetensors", contents);
+  }
   write_file(path / "config.json", contents.config.to_json());  // last: now it is a model folder
 }
 

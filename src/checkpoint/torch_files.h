@@ -25,8 +25,9 @@ std::shared_ptr<const Checkpoint> open_torch_legacy(MappedFile file,
                                                     const std::filesystem::path& path);
 
 /// data.pkl of a state dictionary in which each tensor fills a storage of its own, whose key is the
-/// tensor's place. Throws Error (runtime) where one does not hold floating point numbers.
-std::string torch_pickle(const std::vector<TensorInfo>& tensors);
+/// tensor's place; with a `key`, of a dictionary that holds it under that key. Throws Error
+/// (runtime) where one does not hold floating point numbers.
+std::string torch_pickle(const std::vector<TensorInfo>& tensors, const std::string& key = "");
 
 /// Whether a file begins as one of the older form does.
 bool is_torch_legacy(std::span<const std::byte> file);

@@ -71,9 +71,10 @@ class Pickler {
 
 class TorchWriter : public WeightWriter {
  public:
-  TorchWriter(const std::filesystem::path& path, std::vector<TensorInfo> tensors)
+  TorchWriter(const std::filesystem::path& path, std::vector<TensorInfo> tensors,
+              const std::string& key)
       : where_(path.string()), zip_(path), tensors_(std::move(tensors)) {
-    zip_.add(kFolder + std::string("data.pkl"), torch_pickle(tensors_));
+    zip_.add(kFolder + std::string("data.pkl"), torch_pickle(tensors_, key));
     zip_.add(kFolder + std::string("byteorder"), "little");
     begin();
   }
@@ -116,8 +117,12 @@ class TorchWriter : public WeightWriter {
 
 }  // namespace
 
-std::string torch_pickle(const std::vector<TensorInfo>& tensors) {
+std::string torch_pickle(const std::vector<TensorInfo>& tensors, const std::string& key) {
   Pickler pickle;
+  if (!key.empty()) {
+    pickle.code("}");
+    pickle.text(key);
+  }
   pickle.ordered_dictionary();
   pickle.code("(");
   for (size_t i = 0; i < tensors.size(); ++i) {
@@ -140,13 +145,16 @@ std::string torch_pickle(const std::vector<TensorInfo>& tensors) {
     pickle.ordered_dictionary();
     pickle.code("tR");
   }
-  pickle.code("u.");
+  pickle.code("u");
+  if (!key.empty()) pickle.code("s");
+  pickle.code(".");
   return pickle.result();
 }
 
 std::unique_ptr<WeightWriter> make_torch_writer(const std::filesystem::path& path,
-                                                std::vector<TensorInfo> tensors) {
-  return std::make_unique<TorchWriter>(path, std::move(tensors));
+                                                std::vector<TensorInfo> tensors,
+                                                const std::string& key) {
+  return std::make_unique<TorchWriter>(path, std::move(tensors), key);
 }
 
 }  // namespace bertrand

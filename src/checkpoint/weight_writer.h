@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "checkpoint/tensor.h"
@@ -28,9 +29,11 @@ std::unique_ptr<WeightWriter> make_safetensors_writer(const std::filesystem::pat
                                                       std::vector<TensorInfo> tensors);
 
 /// pytorch_model.bin as torch.save writes it: a ZIP archive (stored entries, each storage aligned
-/// to 64 bytes) with the state dictionary's pickle; torch.load(weights_only=True) reads it.
+/// to 64 bytes) with the state dictionary's pickle; torch.load(weights_only=True) reads it. With a
+/// `key` the file holds a dictionary, and the state dictionary under that key.
 std::unique_ptr<WeightWriter> make_torch_writer(const std::filesystem::path& path,
-                                                std::vector<TensorInfo> tensors);
+                                                std::vector<TensorInfo> tensors,
+                                                const std::string& key = "");
 
 /// A BERT with a span head as an ONNX model: opset 17; inputs input_ids, attention_mask and
 /// token_type_ids, i64 [batch, sequence]; outputs start_logits and end_logits, f32 [batch,

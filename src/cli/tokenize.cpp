@@ -46,7 +46,7 @@ Tokenizer make_tokenizer(const Flags& flags) {
   const std::filesystem::path folder =
       given ? flags.vocabulary.parent_path() : find_model(flags.model);
   auto vocabulary = given ? std::make_shared<const Vocabulary>(Vocabulary::load(flags.vocabulary))
-                          : load_vocabulary(folder);
+                          : load_vocabulary(folder / "vocab.txt");
   const auto behaviour = flags.reference ? TokenizerOptions::Behaviour::reference
                                          : TokenizerOptions::Behaviour::hugging_face;
   return Tokenizer(std::move(vocabulary),

@@ -38,19 +38,19 @@ bool chosen_case(const ModelFolder& folder, std::optional<bool> lower_case) {
 
 }  // namespace
 
-std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "vocab.txt";
+std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) {
+    const std::filesystem::path folder = path.parent_path();
     throw Error(ErrorCode::bad_input,
-                folder.string() +
-                    ": holds no vocab.txt; put the vocabulary there that the model was trained "
-                    "with.");
+                (folder.empty() ? "." : folder.string()) + ": holds no " +
+                    path.filename().string() +
+                    "; put the vocabulary there that the model was trained with.");
   }
   return std::make_shared<const Vocabulary>(Vocabulary::load(path));
 }
 
 ModelTokenizer load_tokenizer(const ModelFolder& folder, std::optional<bool> lower_case) {
-  auto vocabulary = load_vocabulary(folder.path());
+  auto vocabulary = load_vocabulary(folder.vocabulary_path());
   check(folder, *vocabulary);
   TokenizerOptions options;
   options.lower_case = chosen_case(folder, lower_case);

@@ -9,9 +9,9 @@
 
 namespace bertrand {
 
-/// The vocab.txt of a model folder. Throws Error (bad_input), naming the folder, where there is
-/// none.
-std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& folder);
+/// The vocabulary in a file, the vocab.txt of a model folder. Throws Error (bad_input), naming the
+/// folder, where there is none.
+std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& path);
 
 /// How a model's words are cut.
 struct ModelTokenizer {

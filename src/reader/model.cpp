@@ -19,7 +19,10 @@ void check_head(const ModelFolder& folder) {
 }  // namespace
 
 Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {
-  const ModelFolder folder = ModelFolder::open(path);
+  return load(ModelFolder::open(path), options);
+}
+
+Model Model::load(const ModelFolder& folder, const ModelOptions& options) {
   check_head(folder);
   Model model;
   model.notes_ = folder.notes();

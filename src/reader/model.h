@@ -26,6 +26,7 @@ class Model {
   /// Throws Error (bad_input) naming the folder and what is wrong in it, also where it has no span
   /// head or its vocabulary is larger than its embeddings.
   static Model load(const std::filesystem::path& path, const ModelOptions& options);
+  static Model load(const ModelFolder& folder, const ModelOptions& options);
 
   const BertConfig& config() const { return engine_->config(); }
   const Tokenizer& tokenizer() const { return *tokenizer_; }

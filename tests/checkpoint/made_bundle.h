@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -102,14 +103,19 @@ inline std::pair<std::string, bool> tf_name(const ParameterInfo& info) {
   return {name, is_kernel};
 }
 
-/// Writes a BERT with a span head whose values are counted up. Little memory is needed.
-inline void write_bundle(const std::string& prefix, const BertConfig& config) {
+/// Fills values of a parameter from number `at` on.
+using BundleValues =
+    std::function<void(const ParameterInfo& info, size_t at, std::span<float> values)>;
+
+/// Writes parameters of a BERT under Google's names. Little memory is needed.
+inline void write_bundle(const std::string& prefix, const std::vector<ParameterInfo>& parameters,
+                         const BundleValues& values) {
   constexpr size_t kBlock = 1 << 16;
   std::ofstream data(prefix + ".data-00000-of-00001", std::ios::binary);
   std::map<std::string, MadeVariable> variables;
   std::vector<float> block(kBlock);
   uint64_t offset = 0;
-  for (const ParameterInfo& info : bert_parameters(config)) {
+  for (const ParameterInfo& info : parameters) {
     const auto [name, is_kernel] = tf_name(info);
     MadeVariable variable{{info.shape.begin(), info.shape.end()},
                           offset,
@@ -118,7 +124,7 @@ inline void write_bundle(const std::string& prefix, const BertConfig& config) {
     uint32_t crc = 0;
     for (size_t at = 0; at < static_cast<size_t>(info.size()); at += kBlock) {
       const size_t count = std::min(kBlock, static_cast<size_t>(info.size()) - at);
-      for (size_t i = 0; i < count; ++i) block[i] = static_cast<float>(at + i);
+      values(info, at, std::span(block).first(count));
       const auto bytes = std::as_bytes(std::span(block).first(count));
       crc = crc32c(bytes, crc);
       data.write(reinterpret_cast<const char*>(bytes.data()),
@@ -129,6 +135,14 @@ inline void write_bundle(const std::string& prefix, const BertConfig& config) {
     variables[name] = variable;
   }
   std::ofstream(prefix + ".index", std::ios::binary) << made_index(variables);
+}
+
+/// A BERT with a span head whose values are counted up.
+inline void write_bundle(const std::string& prefix, const BertConfig& config) {
+  write_bundle(prefix, bert_parameters(config),
+               [](const ParameterInfo&, size_t at, std::span<float> values) {
+                 for (float& value : values) value = static_cast<float>(at++);
+               });
 }
 
 }  // namespace bertrand::test

@@ -327,6 +327,45 @@ TEST_F(ModelFolderTest, ReadsWhatIsWritten) {
   EXPECT_EQ(tokenizer["cls_token"], "[CLS]");
 }
 
+TEST_F(ModelFolderTest, WritesTheReferencesForm) {
+  const test::TemporaryFolder source;
+  ModelFolderContents contents = small_contents(source);
+  contents.pooler = {{"bert.pooler.dense.weight", std::vector<float>(36, 3)},
+                     {"bert.pooler.dense.bias", std::vector<float>(6, 4)}};
+  write_model_folder(folder_.path(), contents, ModelForm::reference);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "model.safetensors"));
+  EXPECT_EQ(test::read(folder_ / "bert_config.json"), small_config().to_json());
+  // Pickle of protocol 2: a dictionary, "model", an OrderedDict.
+  EXPECT_THAT(test::read(folder_ / "pytorch_model.bin"),
+              HasSubstr(std::string("\x80\x02}X\x05\0\0\0modelccollections\n", 26)));
+  const ModelFolder folder = ModelFolder::open(folder_.path());
+  EXPECT_EQ(read_all(folder, 0), expected());
+  EXPECT_EQ(folder.pooler(), contents.pooler);
+}
+
+TEST_F(ModelFolderTest, OpensPartsThatLieApart) {
+  Weights weights = small_weights();
+  add(weights, "unheard.of", {2});
+  write_weights(folder_ / "any.name", weights);
+  test::write(folder_ / "sizes", small_config().to_json());
+  const ModelFolder folder =
+      ModelFolder::open(ModelFiles{folder_ / "any.name", folder_ / "sizes", folder_ / "words"});
+  EXPECT_EQ(read_all(folder, 0), expected());
+  EXPECT_EQ(folder.path(), folder_ / "any.name");
+  EXPECT_EQ(folder.vocabulary_path(), folder_ / "words");
+  EXPECT_EQ(folder.lower_case(), std::nullopt);
+  EXPECT_THAT(folder.notes(), ElementsAre(HasSubstr("unheard.of")));
+
+  weights.erase("bert.embeddings.LayerNorm.bias");
+  write_weights(folder_ / "any.name", weights);
+  EXPECT_THAT(test::error_of(3,
+                             [&] {
+                               ModelFolder::open(ModelFiles{folder_ / "any.name", folder_ / "sizes",
+                                                            folder_ / "words"});
+                             }),
+              AllOf(HasSubstr("any.name"), HasSubstr("bert.embeddings.LayerNorm.bias")));
+}
+
 TEST_F(ModelFolderTest, WritesOverItself) {
   const test::TemporaryFolder source;
   ModelFolderContents contents = small_contents(source);
