@@ -58,4 +58,17 @@ ParameterReader initial_parameters(const BertConfig& config, uint64_t seed) {
   };
 }
 
+std::map<std::string, std::vector<float>> initial_pooler(const BertConfig& config, uint64_t seed) {
+  std::map<std::string, std::vector<float>> pooler;
+  const ParameterReader initial = initial_parameters(config, seed);
+  for (const ParameterInfo& info :
+       {ParameterInfo{"bert.pooler.dense.weight", {config.hidden_size, config.hidden_size}},
+        ParameterInfo{"bert.pooler.dense.bias", {config.hidden_size}}}) {
+    std::vector<float>& values = pooler[info.name];
+    values.resize(static_cast<size_t>(info.size()));
+    initial(info, values);
+  }
+  return pooler;
+}
+
 }  // namespace bertrand

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/model_folder.h"
+#include "model/initial_parameters.h"
 #include "predict/model_tokenizer.h"
 #include "predict/predictor.h"
 #include "squad/dataset.h"
@@ -81,7 +82,8 @@ class FineTune {
       : options_(options),
         group_(group),
         place_(group == nullptr ? ProcessPlace() : group->place()),
-        folder_(ModelFolder::open(options.model)),
+        folder_(options.files ? ModelFolder::open(*options.files)
+                              : ModelFolder::open(options.model)),
         saved_(options.resume ? std::optional(read_snapshot_state(snapshot())) : std::nullopt),
         tokenizer_(load_tokenizer(folder_, options.lower_case)) {
     state_.recipe = chosen_recipe(options, saved_, folder_.config());
@@ -203,6 +205,11 @@ class FineTune {
     };
     if (recipe().keep_pooler) {
       contents_.pooler = folder_.pooler();
+      if (contents_.pooler.empty() && options_.form == ModelForm::reference) {
+        contents_.pooler = initial_pooler(config, recipe().seed);
+        spdlog::info("{} has no pooler; a new one goes with the weights, as in the reference.",
+                     options_.model.string());
+      }
     }
     if (saved_) {
       go_on_from_snapshot();
@@ -262,6 +269,9 @@ class FineTune {
     const uint64_t steps = trainer.counts().steps;
     if (is_first()) {
       begin_report(steps);
+      if (options_.on_begin) {
+        options_.on_begin({dataset_.examples.size(), windows_.size(), trainer.counts()});
+      }
     }
     RunOptions run = options_.run;
     run.snapshot = snapshot();
@@ -325,7 +335,7 @@ class FineTune {
     if (!is_first()) {
       return RunEnd::finished;
     }
-    write_model_folder(options_.out, contents_);
+    write_model_folder(options_.out, contents_, options_.form);
     run_folder_->keep();
     if (!options_.dev.empty() && !evaluate_dev()) {
       write_snapshot(snapshot(), *engine_, contents_, state_);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "checkpoint/model_folder.h"
 #include "checkpoint/tensor.h"
 #include "distributed/launch_environment.h"
 #include "distributed/process_group.h"
@@ -27,20 +28,29 @@ using PrecisionChooser = std::function<PrecisionChoice(const BertConfig& config,
 /// Joins the processes of a run. Called once, in each of them, where there are several.
 using GroupMaker = std::function<std::unique_ptr<ProcessGroup>(const LaunchEnvironment& launch)>;
 
+/// What a run has before it, known when model and data are read.
+struct RunSize {
+  size_t examples = 0;  ///< questions of the file
+  size_t windows = 0;
+  ScheduleCounts counts;
+};
+
 /// What the user asks for.
 struct FineTuneOptions {
-  std::filesystem::path model;  ///< folder to begin from
-  std::filesystem::path train;  ///< SQuAD file
-  std::filesystem::path dev;    ///< SQuAD file to evaluate the result on, or empty
-  std::filesystem::path out;    ///< folder to write
-  std::string recipe;           ///< name; empty: modern, or that of the run resumed
+  std::filesystem::path model;      ///< folder to begin from
+  std::optional<ModelFiles> files;  ///< to begin from instead; `model` is then where weights are
+  std::filesystem::path train;      ///< SQuAD file
+  std::filesystem::path dev;        ///< SQuAD file to evaluate the result on, or empty
+  std::filesystem::path out;        ///< folder to write
+  std::string recipe;               ///< name; empty: modern, or that of the run resumed
   std::map<std::string, std::string> recipe_values;  ///< field to text, on top of the named recipe
   unsigned threads = 1;
   std::optional<bool> lower_case;        ///< empty: what the model says
   bool resume = false;                   ///< go on with the run in `out`
   bool overwrite = false;                ///< replace the run in `out`
   std::optional<DataType> weights_type;  ///< of the file written; empty: f32, or as the run resumed
-  RunOptions run;                        ///< `snapshot` is set to out/snapshot
+  ModelForm form = ModelForm::transformers;  ///< of the folder written; reference: with a pooler
+  RunOptions run;                            ///< `snapshot` is set to out/snapshot
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name, for run.json
   LaunchEnvironment launch;                             ///< which of how many processes this is
@@ -52,6 +62,7 @@ struct FineTuneOptions {
   std::FILE* progress = nullptr;        ///< where progress is shown; nullptr: nowhere
   bool terminal = false;                ///< `progress` is one
   PredictProgress evaluation_progress;  ///< of the evaluation; at the end done is all
+  std::function<void(const RunSize&)> on_begin;  ///< called before the first step, by rank 0
 };
 
 /// The whole of a fine-tuning run, from files to files. `out` becomes a model folder with

@@ -119,6 +119,9 @@ class Run {
       flush_span();
     }
     show(step);
+    if (options_.on_step) {
+      options_.on_step(step, state_.seconds);
+    }
   }
 
   void flush_span() {

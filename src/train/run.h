@@ -22,6 +22,8 @@ struct RunOptions {
   double stop_after_minutes = 0;   ///< the same in minutes
   /// The number of the signal that asks to stop, 0 while none does; asked between micro-batches.
   std::function<int()> signal;
+  /// Called after each step with the seconds of training so far, over all parts of the run.
+  std::function<void(const TrainStep& step, double seconds)> on_step;
 };
 
 enum class RunEnd {
