@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -27,5 +28,13 @@ bool may_have_no_answer(const AnsweringFlags& flags, const Dataset& dataset);
 /// Loads the model and answers every question, telling progress and what was met on the way.
 std::vector<Prediction> answer_all(const CLI::App& command, const AnsweringFlags& flags,
                                    const Dataset& dataset);
+
+/// Says which questions are about an empty context.
+void tell_empty_contexts(const WindowReport& report);
+
+/// predictions.json, nbest_predictions.json and, where asked for, null_odds.json: all of them or
+/// none appear, and `out` only with them.
+void write_answers(const std::filesystem::path& out, const Dataset& dataset,
+                   const std::vector<Prediction>& predictions, bool with_no_answer_scores);
 
 }  // namespace bertrand::cli

@@ -2,7 +2,6 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <system_error>
 #include <unistd.h>
 
@@ -10,9 +9,7 @@
 
 #include "answering.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "commands.h"
-#include "squad/predictions.h"
 
 namespace bertrand::cli {
 namespace {
@@ -41,33 +38,11 @@ void check_out(const fs::path& out) {
   }
 }
 
-/// All files or none appear, and `out` only with them.
-void write_files(const fs::path& out, const Dataset& dataset,
-                 const std::vector<Prediction>& predictions, bool with_no_answer_scores) {
-  NewFolder folder(out);
-  AtomicFile best(out / "predictions.json");
-  write_predictions(best, dataset, predictions);
-  AtomicFile n_best(out / "nbest_predictions.json");
-  write_n_best(n_best, dataset, predictions);
-  std::optional<AtomicFile> scores;
-  if (with_no_answer_scores) {
-    scores.emplace(out / "null_odds.json");
-    write_no_answer_scores(*scores, dataset, predictions);
-  }
-  best.flush();
-  n_best.flush();
-  if (scores) scores->flush();
-  n_best.commit();
-  if (scores) scores->commit();
-  best.commit();
-  folder.keep();
-}
-
 void predict_file(const CLI::App& command, const Flags& flags) {
   check_out(flags.out);
   const Dataset dataset = Dataset::load(flags.data);
   const std::vector<Prediction> predictions = answer_all(command, flags.answering, dataset);
-  write_files(flags.out, dataset, predictions, may_have_no_answer(flags.answering, dataset));
+  write_answers(flags.out, dataset, predictions, may_have_no_answer(flags.answering, dataset));
   spdlog::info("The answers to {} questions are in {}.", predictions.size(), flags.out.string());
 }
 

@@ -1,23 +1,14 @@
-#include <cstdlib>
 #include <memory>
-#include <optional>
 #include <string>
-#include <unistd.h>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
-#include "base/error.h"
-#include "base/thread_pool.h"
 #include "commands.h"
 #include "common.h"
-#include "distributed/launch_environment.h"
-#include "engine/cpu/products.h"
-#include "progress.h"
 #include "reader/engines.h"
-#include "signal_catcher.h"
 #include "train/fine_tune.h"
 #include "train/recipe.h"
+#include "training.h"
 
 namespace bertrand::cli {
 namespace {
@@ -74,77 +65,15 @@ void add_run_flags(CLI::App& command, RunOptions& run) {
   add_count(command, "--log-every", run.log_every, 1, "Steps a line of events.jsonl [1]");
 }
 
-/// One of several processes: rank 0 speaks for all, others only of errors, and each has its share
-/// of the threads unless --threads says how many.
-void join_launch(Flags& flags) {
-  FineTuneOptions& options = flags.options;
-  options.launch = launch_environment();
-  if (options.launch.place.rank != 0) {
-    spdlog::set_level(spdlog::level::err);
-  }
-  options.threads = flags.threads != 0
-                        ? chosen_threads(flags.threads)
-                        : share_of_threads(options.launch, usable_threads(0), is_bound());
-}
-
-/// The error of one of several processes says whose it is.
-[[noreturn]] void throw_with_rank(const Error& error, unsigned rank) {
-  const std::string what = error.what();
-  if (rank == 0 || what.empty()) throw error;
-  throw Error(error.code(), fmt::format("Rank {}: {}", rank, what));
-}
-
-/// Of several processes each on its own device, joined through the plug-in.
-void choose_engine(Flags& flags) {
-  check_engine_choice(flags.engine);
-  FineTuneOptions& options = flags.options;
-  flags.engine = choice_of_process(flags.engine, options.launch);
-  const EngineChoice& choice = flags.engine;
-  options.engine = engine_text(choice);
-  options.device = choice.device;
-  options.make_engine = [&choice](const BertConfig& config, Precision precision, unsigned threads) {
-    return make_engine(config, choice, precision, threads);
-  };
-  options.choose_precision = [&choice](const BertConfig& config, unsigned threads) {
-    return fastest_engine_precision(config, choice, threads, Purpose::training);
-  };
-  options.make_group = [&choice](const LaunchEnvironment& launch) {
-    return make_process_group(choice, launch);
-  };
-}
-
 void train(Flags& flags) {
   FineTuneOptions& options = flags.options;
-  join_launch(flags);
+  join_launch(options, flags.threads);
   if (!flags.weights_type.empty()) {
     options.weights_type = flags.weights_type == "f16"    ? DataType::f16
                            : flags.weights_type == "bf16" ? DataType::bf16
                                                           : DataType::f32;
   }
-  options.program_version = BERTRAND_VERSION;
-  options.library_versions = cpu::library_versions();
-  choose_engine(flags);
-  options.progress = spdlog::should_log(spdlog::level::info) ? stderr : nullptr;
-  options.terminal = ::isatty(STDERR_FILENO) != 0;
-  options.evaluation_progress = [shown = std::make_shared<std::optional<CountProgress>>()](
-                                    size_t done, size_t all) {
-    if (done == all) return shown->reset();
-    if (!*shown) shown->emplace("windows");
-    (*shown)->show(done, all);
-  };
-  options.run.signal = &SignalCatcher::caught;
-  RunEnd end = RunEnd::finished;
-  {
-    const SignalCatcher catcher(/*launched=*/options.launch.launcher != Launcher::none);
-    try {
-      end = fine_tune(options);
-    } catch (const Error& error) {
-      throw_with_rank(error, options.launch.place.rank);
-    }
-  }
-  if (end == RunEnd::stopped && SignalCatcher::caught() != 0) {
-    std::exit(128 + SignalCatcher::caught());
-  }
+  run_fine_tune(options, flags.engine);
 }
 
 }  // namespace
