@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "commands.h"
 #include "common.h"
 #include "progress.h"
@@ -49,6 +50,33 @@ void take_reference_flags(Flags& flags) {
   if (flags.format.empty()) flags.format = "pytorch";
   std::error_code ignored;
   options.single_file = !std::filesystem::is_directory(options.out, ignored);
+}
+
+/// A copy of `from` as `to`, unless something else is there already.
+void put_beside(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(from, ignored)) return;
+  const std::string text = read_file(from);
+  if (!std::filesystem::exists(to, ignored)) {
+    write_file(to, text);
+    spdlog::info("{} goes with the weights: a copy of {}.", to.string(), from.string());
+  } else if (read_file(to) != text) {
+    spdlog::warn("{} stays as it is, and is not the same as {}.", to.string(), from.string());
+  }
+}
+
+/// What run_squad looks for beside the weights that the reference's flags were given for.
+void put_companions(const ConvertOptions& options) {
+  std::error_code ignored;
+  const bool is_folder = std::filesystem::is_directory(options.in, ignored);
+  const std::filesystem::path from = is_folder ? options.in : options.in.parent_path();
+  const std::filesystem::path to = options.out.parent_path();
+  const std::filesystem::path config =
+      options.config.empty() ? from / "bert_config.json" : options.config;
+  const std::filesystem::path vocabulary =
+      options.vocabulary.empty() ? from / "vocab.txt" : options.vocabulary;
+  put_beside(config, to / "bert_config.json");
+  put_beside(vocabulary, to / "vocab.txt");
 }
 
 void choose_format(Flags& flags) {
@@ -97,6 +125,7 @@ void run(Flags& flags) {
     });
   }
   for (const std::string& note : report.notes) spdlog::info("{}", note);
+  if (!flags.reference_out.empty() && options.single_file) put_companions(options);
   print_result(fmt::format("{}: {} tensors, {} bytes, from {} ({})\n", options.out.string(),
                            report.tensors, report.bytes, options.in.string(), report.kind));
 }
@@ -140,8 +169,10 @@ void add_convert(CLI::App& app) {
       ->type_name("FILE")
       ->group(group);
   command
-      .add_option("--pytorch_dump_path", flags->reference_out,
-                  "OUT, a file for PyTorch whatever its name")
+      .add_option(
+          "--pytorch_dump_path", flags->reference_out,
+          "OUT, a file for PyTorch whatever its name; vocab.txt and bert_config.json go beside "
+          "it where they are not there")
       ->type_name("FILE")
       ->group(group);
   command.callback([flags] { run(*flags); });
