@@ -17,5 +17,6 @@ void add_bench(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_quantize(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_run_squad(CLI::App& app);
 
 }  // namespace bertrand::cli

@@ -53,6 +53,7 @@ int run(int argc, char** argv) {
   cli::add_convert(app);
   cli::add_quantize(app);
   cli::add_inspect(app);
+  cli::add_run_squad(app);
   for (CLI::App* command : app.get_subcommands({})) add_quiet(*command);
   return parse(app, argc, argv);
 }

@@ -19,7 +19,7 @@ using testing::Not;
 
 constexpr const char* kCommands[] = {"",        "tokenize", "windows", "train",
                                      "predict", "evaluate", "ask",     "bench",
-                                     "convert", "quantize", "inspect"};
+                                     "convert", "quantize", "inspect", "run_squad"};
 
 TEST(Help, FitsATerminalAndShowsKindsOfValuesOnly) {
   const bertrand::test::Program program;

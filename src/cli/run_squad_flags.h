@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "common.h"
+
+namespace bertrand::cli {
+
+/// What the flags of the reference's run_squad.py say, with its defaults.
+struct RunSquadFlags {
+  std::filesystem::path output_dir, init_checkpoint, config_file, vocab_file;
+  std::filesystem::path train_file, predict_file;
+  std::filesystem::path json_summary = "results/dllogger.json";
+  bool do_train = false, do_predict = false, do_eval = false;
+  WindowOptions windows;
+  AnswerOptions answers;
+  double learning_rate = 5e-5;
+  double warmup_proportion = 0.1;
+  double num_train_epochs = 3;  ///< as there, only whole passes are made
+  double max_steps = -1;        ///< 0 and below: all of the epochs
+  double eval_iters = -1;       ///< batches of predict_batch_size windows; 0 and below: all
+  uint32_t train_batch_size = 32;
+  uint32_t predict_batch_size = 8;
+  uint32_t gradient_accumulation_steps = 1;
+  uint64_t log_freq = 50;
+  uint64_t seed = 42;
+  bool do_lower_case = false;
+  bool skip_checkpoint = false;
+  bool show_progress = true;
+  bool fp16 = false, amp = false, pyamp = false, cnmix = false;
+  std::string opt_level;
+  std::string device;
+  bool no_cuda = false;
+  int local_rank = -1;
+  int hvd = -1;
+
+  // Not of the reference.
+  unsigned threads = 0;
+  Precision precision = Precision::fp32;
+  bool resume = false;
+
+  /// Names and reasons of given flags that are taken and change nothing; sentences.
+  std::vector<std::string> ignored{};
+};
+
+/// Both --flag value and --flag=value are taken.
+void add_run_squad_flags(CLI::App& command, RunSquadFlags& flags);
+
+/// Throws Error (usage), naming the flag, where one is unknown (with the nearest that is known),
+/// one that is needed is missing, or two do not go together. Finds vocabulary and config beside the
+/// checkpoint where they are not given.
+void check_run_squad_flags(const CLI::App& command, RunSquadFlags& flags);
+
+/// The one of `names` that is nearest to `name` in single letters added, left out or exchanged.
+std::string nearest_name(const std::string& name, const std::vector<std::string>& names);
+
+}  // namespace bertrand::cli
