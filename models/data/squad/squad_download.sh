@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Downloads SQuAD and checks that every file is what it should be.
+set -euo pipefail
+
+usage='Usage: models/data/squad/squad_download.sh [v1.1] [v2.0]
+
+Downloads SQuAD v1.1 and v2.0 (or the one named) into the folders v1.1 and v2.0 where it is called. A
+file that is there and good is left as it is; a download that was cut off goes on where it ended. What
+has another checksum than checksums.md5 says is removed. The evaluation scripts are not needed:
+bertrand evaluate computes the same.
+
+  SQUAD_MIRROR     where the files lie [https://rajpurkar.github.io/SQuAD-explorer/dataset]
+  SQUAD_CHECKSUMS  the list of files, as md5sum writes it [checksums.md5 beside this script]
+  --help           this text'
+
+versions=()
+for argument in "$@"; do
+  case $argument in
+    v1.1 | v2.0) versions+=("$argument") ;;
+    --help) echo "$usage"; exit 0 ;;
+    *) echo "squad_download.sh: unknown argument $argument; see --help." >&2; exit 2 ;;
+  esac
+done
+((${#versions[@]} > 0)) || versions=(v1.1 v2.0)
+
+mirror=${SQUAD_MIRROR:-https://rajpurkar.github.io/SQuAD-explorer/dataset}
+checksums=${SQUAD_CHECKSUMS:-$(dirname "${BASH_SOURCE[0]}")/checksums.md5}
+[[ -r $checksums ]] || { echo "$checksums: there is no such list of checksums." >&2; exit 1; }
+
+command -v curl wget >/dev/null || { echo "squad_download.sh: install curl or wget." >&2; exit 1; }
+
+md5_of() { md5sum <"$1" | cut -d' ' -f1; }
+
+# Fetches $1 into $2, of which a part may be there, in one connection.
+fetch_once() {
+  if command -v curl >/dev/null; then
+    local status=0 code
+    code=$(curl --fail --location --silent --show-error --continue-at - --output "$2" \
+      --write-out '%{http_code}' "$1") || status=$?
+    # What is there cannot be gone on with: 33, the server sends whole files only; 416, it has no more.
+    if ((status == 33)) || [[ $code == 416 ]]; then rm -f "$2"; fi
+    return "$status"
+  fi
+  wget --no-verbose --tries=1 --continue --output-document="$2" "$1"
+}
+
+# The same in as many connections as are needed, while each brings something or begins anew.
+fetch() {
+  local before after connections
+  for ((connections = 0; connections < 100; ++connections)); do
+    before=$(wc -c <"$2" 2>/dev/null || echo none)
+    if fetch_once "$1" "$2"; then return 0; fi
+    after=$(wc -c <"$2" 2>/dev/null || echo none)
+    [[ $after != "$before" ]] || return 1
+    echo "Going on with ${2%.part}"
+  done
+  return 1
+}
+
+# Brings the file $1, whose checksum is $2.
+bring() {
+  local file=$1 expected=$2 part=$1.part
+  if [[ -e $file && $(md5_of "$file") == "$expected" ]]; then
+    echo "$file is there."
+    return
+  fi
+  mkdir -p "$(dirname "$file")"
+  if [[ ! -e $part || $(md5_of "$part") != "$expected" ]]; then
+    echo "Downloading $mirror/${file##*/}"
+    if ! fetch "$mirror/${file##*/}" "$part"; then
+      echo "$file: the download from $mirror failed; run this again to go on with it." >&2
+      return 1
+    fi
+  fi
+  local found
+  found=$(md5_of "$part")
+  if [[ $found != "$expected" ]]; then
+    rm -f "$part"
+    echo "$file is corrupted: its md5 is $found and must be $expected. What came is removed; run this" \
+      "again, or set SQUAD_MIRROR to another place." >&2
+    return 1
+  fi
+  mv "$part" "$file"
+  echo "$file is complete."
+}
+
+failed=0
+while read -r expected file; do
+  for version in "${versions[@]}"; do
+    [[ $file != "$version/"* ]] || bring "$file" "$expected" || failed=1
+  done
+done <"$checksums"
+((failed == 0)) || exit 1
+echo "Complete!"

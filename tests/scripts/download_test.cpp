@@ -1,0 +1,124 @@
+// models/data/squad/squad_download.sh against a server on the loopback.
+#include <filesystem>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "scripts/file_server.h"
+#include "scripts/script.h"
+
+namespace bertrand::test {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+const std::string kTrainText(100'000, 't');
+constexpr const char* kDevText = "the development set\n";
+
+class Download : public testing::Test {
+ protected:
+  Download() {
+    if (std::system("command -v curl wget >/dev/null") != 0) {
+      reason_ = "neither curl nor wget is installed";
+    }
+    script_.write("t", kTrainText);
+    script_.write("d", kDevText);
+    const Outcome sums = script_.sh(
+        "md5sum t d | sed 's# t$# v1.1/train-v1.1.json#; s# d$# "
+        "v1.1/dev-v1.1.json#' >sums.md5");
+    EXPECT_EQ(sums.status, 0) << sums.err;
+  }
+
+  void SetUp() override {
+    if (!reason_.empty()) GTEST_SKIP() << reason_;
+  }
+
+  Outcome download(const FileServer& server, const std::string& arguments = "") const {
+    return script_.sh("SQUAD_CHECKSUMS=sums.md5 SQUAD_MIRROR=" + server.address() + " '" +
+                      (source_folder() / "models/data/squad/squad_download.sh").string() + "' " +
+                      arguments);
+  }
+
+  Script script_;
+  std::string reason_;
+};
+
+TEST_F(Download, BringsGoodFilesOnce) {
+  const FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  const Outcome outcome = download(server);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+  EXPECT_EQ(script_.read("v1.1/dev-v1.1.json"), kDevText);
+  EXPECT_THAT(outcome.out, HasSubstr("Complete!"));
+  const Outcome again = download(server, "v1.1");
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("v1.1/dev-v1.1.json is there."));
+  EXPECT_THAT(server.begins(), SizeIs(2));
+}
+
+TEST_F(Download, RemovesWhatIsCorrupted) {
+  const FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", "changed"}});
+  const Outcome outcome = download(server);
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("v1.1/dev-v1.1.json is corrupted: its md5 is "));
+  EXPECT_FALSE(script_.exists("v1.1/dev-v1.1.json"));
+  EXPECT_FALSE(script_.exists("v1.1/dev-v1.1.json.part"));
+  EXPECT_TRUE(script_.exists("v1.1/train-v1.1.json"));
+}
+
+TEST_F(Download, GoesOnAfterABrokenConnection) {
+  FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  server.break_after(40'000);
+  const Outcome outcome = download(server);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(server.begins(), ElementsAre(0, 40'000, 80'000, 0));
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+}
+
+TEST_F(Download, GoesOnWithWhatAnEarlierCallLeft) {
+  const FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  std::filesystem::create_directory(script_.path("v1.1"));
+  script_.write("v1.1/train-v1.1.json.part", kTrainText.substr(0, 70'000));
+  EXPECT_EQ(download(server).status, 0);
+  EXPECT_THAT(server.begins(), Contains(70'000));
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+}
+
+TEST_F(Download, BeginsAnewWhereThePartIsOfAnotherFile) {
+  const FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  std::filesystem::create_directory(script_.path("v1.1"));
+  script_.write("v1.1/dev-v1.1.json.part", "something longer than the file, and not it");
+  script_.write("v1.1/train-v1.1.json", "old");
+  Outcome outcome = download(server);
+  if (outcome.status != 0) outcome = download(server);  // wget leaves it; then it is removed
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(script_.read("v1.1/dev-v1.1.json"), kDevText);
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+}
+
+TEST_F(Download, TakesWholeFilesWhereTheServerSendsNoParts) {
+  FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  server.send_whole_files_only();
+  std::filesystem::create_directory(script_.path("v1.1"));
+  script_.write("v1.1/train-v1.1.json.part", "tttt");
+  const Outcome outcome = download(server);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+}
+
+TEST_F(Download, SaysWhatFailed) {
+  const FileServer server({{"train-v1.1.json", kTrainText}});
+  const Outcome outcome = download(server);
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("v1.1/dev-v1.1.json: the download from http://127"),
+                                 HasSubstr("404")));
+  EXPECT_EQ(download(server, "--no-such-flag").status, 2);
+}
+
+}  // namespace
+}  // namespace bertrand::test
