@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,7 +24,6 @@
 #include "reference_log.h"
 #include "run_squad_flags.h"
 #include "squad/metrics.h"
-#include "squad/question_list.h"
 #include "training.h"
 
 namespace bertrand::cli {
@@ -253,7 +251,7 @@ class RunSquad {
     std::optional<CountProgress> bar;
     if (flags_.show_progress) bar.emplace("windows");
     log_->parameter("predict_batch_size", flags_.predict_batch_size);
-    predictions_ =
+    const std::vector<Prediction> predictions =
         predict(asked, model.tokenizer(), model.engine(), options, [&](size_t done, size_t all) {
           windows = all;
           if (bar) bar->show(done, all);
@@ -264,19 +262,13 @@ class RunSquad {
     answered_figures_ = {
         {"e2e_inference_time", seconds},
         {"inference_sequences_per_second", static_cast<double>(windows) / seconds}};
-    write_answers(flags_.output_dir, asked, predictions_, flags_.answers.allow_no_answer);
-    best_ = best_answers(asked, predictions_);
-    for (size_t i = 0; flags_.answers.allow_no_answer && i < predictions_.size(); ++i) {
-      no_answer_scores_.emplace(asked.examples[i].id, predictions_[i].no_answer_score);
-    }
+    write_answers(flags_.output_dir, asked, predictions, flags_.answers.allow_no_answer);
+    best_ = best_answers(asked, predictions);
   }
 
   /// Questions left out by --eval_iters count as wrong, as they do in the reference.
   Json score() const {
-    const bool all = best_.size() == data_.examples.size();
-    const Metrics metrics =
-        all ? evaluate(data_, best_, no_answer_scores_, std::numeric_limits<double>::infinity())
-            : evaluate(data_, best_);
+    const Metrics metrics = evaluate(data_, best_);
     if (!metrics.missing.empty()) {
       spdlog::warn("{} questions are not answered; that counts as wrong.", metrics.missing.size());
     }
@@ -290,9 +282,7 @@ class RunSquad {
   Dataset data_;
   std::optional<ReferenceLog> log_;
   uint64_t steps_per_epoch_ = 1;
-  std::vector<Prediction> predictions_;
-  std::unordered_map<std::string, std::string> best_;
-  std::unordered_map<std::string, double> no_answer_scores_;
+  std::unordered_map<std::string, std::string> best_;  // answers by question id
   Json trained_figures_, answered_figures_;
 };
 

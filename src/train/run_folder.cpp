@@ -16,8 +16,14 @@ namespace fs = std::filesystem;
 
 /// All that a run writes but the weights: those come last, and are then worth keeping.
 constexpr const char* kFiles[] = {
-    "recipe.json", "run.json",  "events.jsonl", "tokenizer_config.json", "special_tokens_map.json",
-    "config.json", "vocab.txt", "bert_config.json",
+    "recipe.json",
+    "run.json",
+    "events.jsonl",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "config.json",
+    "vocab.txt",
+    "bert_config.json",
 };
 
 /// `path` is `folder`, or lies in it.

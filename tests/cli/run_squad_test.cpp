@@ -285,6 +285,17 @@ TEST_F(RunSquad, KnowsWhichDevicesItHas) {
   EXPECT_EQ(program_.run(rest).status, 0);  // over what was there, as the reference does
 }
 
+TEST_F(RunSquad, ASummaryThatCannotBeWrittenIsAnError) {
+  const std::string flags = kTrain + std::string("--output_dir run --json-summary ");
+  const Outcome full = run(flags + "/dev/full");
+  EXPECT_EQ(full.status, 1);
+  EXPECT_THAT(full.err, HasSubstr("/dev/full: cannot be written (No space left"));
+  const Outcome folder = run(flags + "google");
+  EXPECT_EQ(folder.status, 1);
+  EXPECT_THAT(folder.err, HasSubstr("--json-summary google: cannot be opened"));
+  EXPECT_FALSE(exists("run"));
+}
+
 TEST_F(RunSquad, EvalItersCutsTheQuestions) {
   const Outcome outcome =
       run(kTrain + std::string(kPredict) +
