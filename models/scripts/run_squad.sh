@@ -115,11 +115,7 @@ processes=$num_gpu
 ((hvd == -1)) || processes=$hvd
 [[ $mode != eval && $mode != prediction ]] || processes=1
 launch=()
-if ((processes > 1)); then
-  "$bertrand" launch --help 2>/dev/null | grep -q '^Usage: bertrand launch' ||
-    fail "This bertrand cannot launch $processes processes; BERTRAND_CARDS=1 trains in one."
-  launch=(launch --nproc "$processes" --)
-fi
+((processes <= 1)) || launch=(launch --nproc "$processes" --)
 
 mkdir -p "$OUT_DIR"
 command=("$bertrand" "${launch[@]}" run_squad "--init_checkpoint=$init_checkpoint" "${work[@]}"

@@ -65,16 +65,20 @@ unsigned chosen_threads(unsigned threads) {
 }
 
 void add_engine_flags(CLI::App& command, EngineChoice& choice) {
-  command
-      .add_option("--engine", choice.engine,
-                  "What computes: native, or torch, LibTorch [native on the CPU, else torch]")
-      ->check(CLI::IsMember({"native", "torch"}))
-      ->type_name("native|torch");
+  add_engine_kind_flags(command, choice);
   command
       .add_option("--device", choice.device,
                   "Where: cpu, or cuda or mlu with a number where there are several, cuda:1")
       ->type_name("cpu|cuda[:N]|mlu[:N]")
       ->capture_default_str();
+}
+
+void add_engine_kind_flags(CLI::App& command, EngineChoice& choice) {
+  command
+      .add_option("--engine", choice.engine,
+                  "What computes: native, or torch, LibTorch [native on the CPU, else torch]")
+      ->check(CLI::IsMember({"native", "torch"}))
+      ->type_name("native|torch");
   command
       .add_option(
           "--torch-plugin", choice.plugin,

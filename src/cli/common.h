@@ -30,6 +30,9 @@ unsigned chosen_threads(unsigned threads);
 /// --engine, --device, --torch-plugin.
 void add_engine_flags(CLI::App& command, EngineChoice& choice);
 
+/// Of these --engine and --torch-plugin.
+void add_engine_kind_flags(CLI::App& command, EngineChoice& choice);
+
 /// --precision.
 void add_precision_flag(CLI::App& command, Precision& precision);
 

@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <unistd.h>
 #include <unordered_map>
@@ -21,6 +21,7 @@
 #include "commands.h"
 #include "predict/predictor.h"
 #include "progress.h"
+#include "reader/engines.h"
 #include "reference_log.h"
 #include "run_squad_flags.h"
 #include "squad/metrics.h"
@@ -37,37 +38,43 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-/// The number in a variable of the launch environment; empty where there is none.
-std::optional<long> number_in(const char* variable) {
-  const char* text = std::getenv(variable);
-  if (text == nullptr || *text == '\0') return std::nullopt;
-  return std::strtol(text, nullptr, /*base=*/10);
-}
-
-/// The one place where device, engine and process group are chosen. There is one device yet, the
-/// CPU, and one process.
-void choose_device(const RunSquadFlags& flags) {
+/// "cuda:1" of "gpu:1"; the CPU where nothing is said.
+std::string device_text(const RunSquadFlags& flags) {
   if (flags.no_cuda && flags.device != "cpu" && !flags.device.empty()) {
     spdlog::info("--no_cuda: computed on the CPU instead of --device {}.", flags.device);
-  } else if (!flags.device.empty() && flags.device != "cpu") {
-    throw Error(
-        ErrorCode::usage,
-        fmt::format("--device {}: this program computes on the CPU only; give --device cpu.",
-                    flags.device));
+    return "cpu";
   }
-  if (number_in("WORLD_SIZE").value_or(1) > 1 || flags.local_rank > 0 || flags.hvd > 1) {
+  constexpr std::string_view kGpu = "gpu";
+  if (flags.device.starts_with(kGpu)) return "cuda" + flags.device.substr(kGpu.size());
+  return flags.device.empty() ? "cpu" : flags.device;
+}
+
+/// The one place where device, engine and process group are chosen. Throws Error (usage) also where
+/// several processes were begun and do not know of each other.
+void choose_device(RunSquadFlags& flags, FineTuneOptions& options) {
+  flags.engine.device = device_text(flags);
+  check_engine_choice(flags.engine);
+  join_launch(options, flags.threads);
+  if (options.launch.place.count == 1 && (flags.local_rank > 0 || flags.hvd > 1)) {
     throw Error(ErrorCode::usage,
-                "run_squad computes in one process only; begin it once, without a launcher.");
+                "--local_rank, --hvd: this is one process only, as the environment says; begin "
+                "several by bertrand launch --nproc N -- run_squad ...");
   }
 }
 
-void tell_precision(const RunSquadFlags& flags) {
+/// Mixed precision is fp16 on cards, as the reference has it, unless --precision says another.
+void choose_precision(RunSquadFlags& flags) {
   const bool cnmix = flags.cnmix && flags.opt_level != "O0";
-  if ((flags.fp16 || flags.amp || flags.pyamp || cnmix) && flags.precision == Precision::fp32) {
-    spdlog::info(
-        "Mixed precision is for cards: the CPU computes in fp32; --precision bf16 where it has "
-        "such products.");
+  if (!(flags.fp16 || flags.amp || flags.pyamp || cnmix) || flags.precision != Precision::fp32) {
+    return;
   }
+  if (flags.engine.device != "cpu") {
+    flags.precision = Precision::fp16;
+    return;
+  }
+  spdlog::info(
+      "Mixed precision is for cards: the CPU computes in fp32; --precision bf16 where it has such "
+      "products.");
 }
 
 /// "--seed 7 --do_train".
@@ -99,15 +106,16 @@ class UnkeptFolder {
 
 class RunSquad {
  public:
-  RunSquad(const CLI::App& command, const RunSquadFlags& flags)
+  RunSquad(const CLI::App& command, const RunSquadFlags& flags, FineTuneOptions& options)
       : command_(command),
         flags_(flags),
-        threads_(chosen_threads(flags.threads)),
+        options_(options),
         trained_(flags.skip_checkpoint ? flags.output_dir / "not-kept" : flags.output_dir) {
     if (flags.do_predict) {  // better refused now than after hours
       data_ = Dataset::load(flags.predict_file);
       if (flags.do_eval) check_can_evaluate(data_);
     }
+    if (!is_first()) return;
     const bool bar = flags.show_progress && ::isatty(STDERR_FILENO) != 0;
     log_.emplace(flags.json_summary, /*print_steps=*/!bar || ::isatty(STDOUT_FILENO) == 0);
     log_->parameter("Config", Json::array({given_flags(command)}));
@@ -120,9 +128,10 @@ class RunSquad {
     std::optional<UnkeptFolder> unkept;
     if (flags_.do_train) {
       if (train(files) == RunEnd::stopped) return false;
-      if (flags_.skip_checkpoint) unkept.emplace(trained_);
+      if (flags_.skip_checkpoint && is_first()) unkept.emplace(trained_);
       files.weights = trained_ / "pytorch_model.bin";
     }
+    if (!is_first()) return true;
     if (flags_.do_predict) answer(files);
     if (flags_.do_train) log_->result(trained_figures_);
     if (flags_.do_predict) log_->result(answered_figures_);
@@ -131,6 +140,9 @@ class RunSquad {
   }
 
  private:
+  /// Whether this is the process that writes, tells and answers.
+  bool is_first() const { return options_.launch.place.rank == 0; }
+
   /// The recipe `reference` with the flags' values.
   std::map<std::string, std::string> recipe_values() const {
     const uint32_t parts = flags_.gradient_accumulation_steps;
@@ -160,30 +172,31 @@ class RunSquad {
   bool length_is_given() const { return command_.count("--max_seq_length") != 0; }
 
   RunEnd train(const ModelFiles& files) {
-    FineTuneOptions options;
-    options.model = files.weights;
-    options.files = files;
-    options.train = flags_.train_file;
-    options.out = trained_;
-    options.recipe = "reference";
-    options.recipe_values = recipe_values();
-    options.threads = threads_;
-    options.lower_case = flags_.do_lower_case;
-    options.resume = flags_.resume;
-    options.overwrite = !flags_.resume;
-    options.form = ModelForm::reference;
-    options.on_begin = [this](const RunSize& size) { tell_begin(size); };
+    options_.model = files.weights;
+    options_.files = files;
+    options_.train = flags_.train_file;
+    options_.out = trained_;
+    options_.recipe = "reference";
+    options_.recipe_values = recipe_values();
+    options_.lower_case = flags_.do_lower_case;
+    options_.resume = flags_.resume;
+    options_.overwrite = !flags_.resume;
+    options_.form = ModelForm::reference;
     uint64_t windows = 0;
-    options.run.on_step = [&](const TrainStep& step, double seconds) {
-      windows += step.windows;
-      tell_step(step);
-      trained_figures_ = {{"e2e_train_time", seconds},
-                          {"training_sequences_per_second", static_cast<double>(windows) / seconds},
-                          {"final_loss", step.loss}};
-    };
-    tell_leftover_epochs();
-    log_->parameter("loading_checkpoint", true);
-    return run_fine_tune(options, flags_.show_progress);
+    if (is_first()) {
+      options_.on_begin = [this](const RunSize& size) { tell_begin(size); };
+      options_.run.on_step = [&](const TrainStep& step, double seconds) {
+        windows += step.windows;
+        tell_step(step);
+        trained_figures_ = {
+            {"e2e_train_time", seconds},
+            {"training_sequences_per_second", static_cast<double>(windows) / seconds},
+            {"final_loss", step.loss}};
+      };
+      tell_leftover_epochs();
+      log_->parameter("loading_checkpoint", true);
+    }
+    return run_fine_tune(options_, flags_.engine, flags_.show_progress);
   }
 
   void tell_leftover_epochs() const {
@@ -211,7 +224,9 @@ class RunSquad {
 
   void answer(const ModelFiles& files) {
     const ModelFolder folder = ModelFolder::open(files);
-    Model model = Model::load(folder, {threads_, flags_.precision, flags_.do_lower_case});
+    Model model = Model::load(
+        folder, {options_.threads, flags_.precision,
+                 choice_of_process(flags_.engine, options_.launch), flags_.do_lower_case});
     for (const std::string& note : model.notes()) spdlog::info("{}.", note);
     PredictOptions options;
     options.windows = flags_.windows;
@@ -220,7 +235,7 @@ class RunSquad {
       options.windows.max_seq_length = std::min(options.windows.max_seq_length, positions);
     }
     options.answers = flags_.answers;
-    options.threads = threads_;
+    options.threads = options_.threads;
     options.batch_tokens = std::max(
         options.batch_tokens, size_t{flags_.predict_batch_size} * options.windows.max_seq_length);
     options.model = files.weights.string();
@@ -234,7 +249,7 @@ class RunSquad {
   /// Leaves the questions that the first --eval_iters batches hold a window of.
   void cut(Dataset& asked, const Tokenizer& tokenizer, const WindowOptions& options) const {
     const double most = std::floor(flags_.eval_iters) * flags_.predict_batch_size;
-    const WindowSet windows = make_windows(asked, tokenizer, options, threads_);
+    const WindowSet windows = make_windows(asked, tokenizer, options, options_.threads);
     if (most >= static_cast<double>(windows.size())) return;
     asked.examples.resize(windows[static_cast<size_t>(most) - 1].example + 1);
     spdlog::info("--eval_iters: {} of {} questions are answered.", asked.examples.size(),
@@ -277,7 +292,7 @@ class RunSquad {
 
   const CLI::App& command_;
   const RunSquadFlags& flags_;
-  const unsigned threads_;
+  FineTuneOptions& options_;
   const fs::path trained_;  // folder of the run
   Dataset data_;
   std::optional<ReferenceLog> log_;
@@ -288,10 +303,11 @@ class RunSquad {
 
 void run_squad(const CLI::App& command, RunSquadFlags& flags) {
   check_run_squad_flags(command, flags);
-  choose_device(flags);
+  FineTuneOptions options;
+  choose_device(flags, options);
   for (const std::string& sentence : flags.ignored) spdlog::info("{}", sentence);
-  tell_precision(flags);
-  if (RunSquad(command, flags).go()) {
+  choose_precision(flags);
+  if (RunSquad(command, flags, options).go()) {
     spdlog::info("All is in {}.", flags.output_dir.string());
   }
 }

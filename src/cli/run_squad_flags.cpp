@@ -110,12 +110,13 @@ void add_answers(CLI::App& command, RunSquadFlags& flags) {
 }
 
 void add_device(CLI::App& command, RunSquadFlags& flags) {
-  add_value(command, "--device", flags.device, "Where to compute [cpu]", "cpu|gpu|mlu");
+  add_value(command, "--device", flags.device, "Where to compute [cpu]", "cpu|gpu[:N]|mlu[:N]");
   command.add_flag("--no_cuda", flags.no_cuda, "Compute on the CPU");
   add_value(command, "--local_rank,--local-rank", flags.local_rank,
             "Which process of this machine, where a launcher says so");
   add_value(command, "--hvd", flags.hvd, "Processes that horovod was to begin; -1: not used");
-  command.add_flag("--fp16", flags.fp16, "Mixed precision: on the CPU fp32, see --precision");
+  command.add_flag("--fp16", flags.fp16,
+                   "Mixed precision: fp16 on cards, on the CPU fp32, see --precision");
   command.add_flag("--amp", flags.amp, "The same");
   command.add_flag("--pyamp", flags.pyamp, "The same");
   command.add_flag("--cnmix", flags.cnmix, "The same, by --opt_level");
@@ -129,6 +130,7 @@ void add_device(CLI::App& command, RunSquadFlags& flags) {
 void add_own(CLI::App& command, RunSquadFlags& flags) {
   add_threads_flag(command, flags.threads);
   add_precision_flag(command, flags.precision);
+  add_engine_kind_flags(command, flags.engine);
   command.add_flag("--resume", flags.resume, "Go on with the run in --output_dir");
 }
 

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "common.h"
+#include "engine/engine_choice.h"
 
 namespace bertrand::cli {
 
@@ -41,6 +42,7 @@ struct RunSquadFlags {
 
   // Not of the reference.
   unsigned threads = 0;
+  EngineChoice engine{};
   Precision precision = Precision::fp32;
   bool resume = false;
 

@@ -10,9 +10,10 @@ namespace bertrand::cli {
 void join_launch(FineTuneOptions& options, unsigned threads);
 
 /// fine_tune() with what every command that trains needs besides what its user asks for: versions,
-/// the engine chosen, the process group, progress on standard error unless --quiet or `show_progress` is
-/// false, and signals. SIGINT, SIGTERM and SIGHUP stop the run with a snapshot and then end the
-/// program with 128 + n. `options` have been through join_launch; an Error says whose it is.
+/// the engine chosen, the process group, progress on standard error unless --quiet or
+/// `show_progress` is false, and signals. SIGINT, SIGTERM and SIGHUP stop the run with a snapshot
+/// and then end the program with 128 + n. `options` have been through join_launch; an Error says
+/// whose it is.
 RunEnd run_fine_tune(FineTuneOptions& options, const EngineChoice& engine,
                      bool show_progress = true);
 

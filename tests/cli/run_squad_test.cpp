@@ -262,14 +262,19 @@ TEST_F(RunSquad, RefusesWhatItDoesNotKnow) {
   EXPECT_THAT(refused("--num_train_epochs 0.5"), HasSubstr("--num_train_epochs"));
   EXPECT_THAT(refused("--opt_level O4"), HasSubstr("--opt_level"));
   EXPECT_THAT(refused("--warmup_proportion -1"), HasSubstr("--warmup_proportion"));
-  EXPECT_THAT(refused("--local_rank 1"), HasSubstr("one process"));
+  EXPECT_THAT(refused("--local_rank 1"), HasSubstr("bertrand launch"));
+  EXPECT_THAT(refused("--hvd 4"), HasSubstr("bertrand launch"));
   EXPECT_EQ(run("--output_dir run").status, 2);
   EXPECT_EQ(run("--output_dir run --do_train").status, 2);
   EXPECT_EQ(run("--output_dir run --do_predict").status, 2);
   EXPECT_THAT(program_.run("run_squad --do_train --train_file data.json").err,
               HasSubstr("--output_dir is needed"));
-  const Outcome several = run(kTrain + std::string("--output_dir run"), "WORLD_SIZE=4 RANK=0");
-  EXPECT_EQ(several.status, 2);
+  const Outcome several =
+      run(kTrain + std::string("--output_dir run"),
+          "WORLD_SIZE=4 RANK=0 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500 "
+          "BERTRAND_TORCH_PLUGIN=/nowhere/plugin.so");
+  EXPECT_NE(several.status, 0);
+  EXPECT_THAT(several.err, HasSubstr("/nowhere/plugin.so"));
   EXPECT_FALSE(exists("run"));
 }
 
@@ -278,9 +283,10 @@ TEST_F(RunSquad, KnowsWhichDevicesItHas) {
       "run_squad --init_checkpoint model.pt --max_query_length 8 --json-summary s.json "
       "--output_dir run --max_steps 1 " +
       std::string(kTrain);
-  const Outcome mlu = program_.run(rest + "--device mlu");
-  EXPECT_EQ(mlu.status, 2);
-  EXPECT_THAT(mlu.err, HasSubstr("--device mlu: "));
+  const Outcome mlu = program_.run(rest + "--device mlu --torch-plugin /nowhere/plugin.so");
+  EXPECT_NE(mlu.status, 0);
+  EXPECT_THAT(mlu.err, HasSubstr("/nowhere/plugin.so"));
+  EXPECT_EQ(program_.run(rest + "--device toaster").status, 2);
   EXPECT_EQ(program_.run(rest + "--device gpu --no_cuda").status, 0);
   EXPECT_EQ(program_.run(rest).status, 0);  // over what was there, as the reference does
 }
@@ -294,6 +300,19 @@ TEST_F(RunSquad, ASummaryThatCannotBeWrittenIsAnError) {
   EXPECT_EQ(folder.status, 1);
   EXPECT_THAT(folder.err, HasSubstr("--json-summary google: cannot be opened"));
   EXPECT_FALSE(exists("run"));
+}
+
+TEST_F(RunSquad, OfSeveralProcessesOneAnswers) {
+  ASSERT_EQ(run(kTrain + std::string("--output_dir run --max_steps 1")).status, 0);
+  const Outcome outcome = program_.run("launch --nproc 2 -- " +
+                                       command(kPredict + std::string("--output_dir again "
+                                                                      "--init_checkpoint run")));
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(json("again/predictions.json").size(), 4U);
+  EXPECT_EQ(summary("exact_match").size(), 1U);
+  const size_t begins = outcome.out.find("PARAMETER SEED");
+  EXPECT_NE(begins, std::string::npos);
+  EXPECT_EQ(outcome.out.find("PARAMETER SEED", begins + 1), std::string::npos) << outcome.out;
 }
 
 TEST_F(RunSquad, EvalItersCutsTheQuestions) {
