@@ -78,9 +78,9 @@ TEST_F(LaunchCommand, TrainReadsWhatLaunchersSay) {
   const Outcome task =
       program_.run(train("run"),
                    "SLURM_JOB_ID=7 SLURM_STEP_ID=0 SLURM_PROCID=1 SLURM_NTASKS=2 SLURM_LOCALID=1 "
-                   "SLURM_JOB_NODELIST=n1");
+                   "SLURM_JOB_NODELIST=n1 BERTRAND_TORCH_PLUGIN=nowhere.so");
   EXPECT_EQ(task.status, 2);
-  EXPECT_THAT(task.err, HasSubstr("Rank 1: This is rank 1 of 2"));
+  EXPECT_THAT(task.err, HasSubstr("Rank 1: nowhere.so"));
   const Outcome shell =
       program_.run(train("run"), "SLURM_JOB_ID=7 SLURM_NTASKS=2 SLURM_JOB_NODELIST=n1");
   EXPECT_EQ(shell.status, 0) << shell.err;
