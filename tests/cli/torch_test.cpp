@@ -26,7 +26,7 @@ std::string train_command(const std::string& more) {
   const std::filesystem::path source = source_folder();
   return "train --model " + (source / "models/minilm-l6-squad").string() + " --train " +
          (source / "data/sample/train.json").string() +
-         " --out run --batch-size 2 --max-steps 2 --seed 3 " + more;
+         " --out run --threads 1 --batch-size 2 --max-steps 2 --seed 3 " + more;
 }
 
 TEST(TorchCommands, FlagsThatDoNotGoTogether) {
