@@ -20,7 +20,7 @@ namespace bertrand::test {
 /// each for itself. A member that is destroyed while others wait for it is a process that died.
 class ThreadGroup {
  public:
-  explicit ThreadGroup(unsigned count) : count_(count), places_(count), gone_(count) {}
+  explicit ThreadGroup(unsigned count) : count_(count), places_(count), first_gone_(count) {}
 
   std::unique_ptr<ProcessGroup> member(unsigned rank) {
     return std::make_unique<Member>(*this, ProcessPlace{count_, rank});
@@ -100,21 +100,15 @@ class ThreadGroup {
       changed_.notify_all();
       return;
     }
-    changed_.wait(lock, [&] { return round_ != round || first_gone() < count_; });
+    changed_.wait(lock, [&] { return round_ != round || first_gone_ < count_; });
     if (round_ == round) {
-      throw Error(ErrorCode::runtime, "Process " + std::to_string(first_gone()) + " is gone.");
+      throw Error(ErrorCode::runtime, "Process " + std::to_string(first_gone_) + " is gone.");
     }
-  }
-
-  unsigned first_gone() const {
-    unsigned rank = 0;
-    while (rank < count_ && !gone_[rank]) ++rank;
-    return rank;
   }
 
   void leave(unsigned rank) {
     const std::lock_guard lock(mutex_);
-    gone_[rank] = true;
+    if (first_gone_ == count_) first_gone_ = rank;
     changed_.notify_all();
   }
 
@@ -122,7 +116,7 @@ class ThreadGroup {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Place> places_;
-  std::vector<bool> gone_;
+  unsigned first_gone_;  // in time; count_ while all are there
   unsigned waiting_ = 0;
   uint64_t round_ = 0;
 };
