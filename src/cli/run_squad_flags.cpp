@@ -179,8 +179,9 @@ void find_beside(const RunSquadFlags& flags, const char* flag, fs::path (*find)(
     const fs::path& weights = flags.init_checkpoint;
     const fs::path folder = fs::is_directory(weights, ignored) ? weights : weights.parent_path();
     path = find(folder.empty() ? "." : folder);
-    if (path.empty())
+    if (path.empty()) {
       refuse(fmt::format("{} is needed: there is none beside {}.", flag, weights.string()));
+    }
     return;
   }
   if (!fs::exists(path, ignored)) {
