@@ -94,8 +94,9 @@ void write_torch_weights(const std::filesystem::path& path, const ModelFolderCon
   contents.store_parameters([&](const ParameterInfo&, std::span<const float> values) {
     writer->write(std::as_bytes(values));
   });
-  for (const auto& [name, values] : contents.pooler)
+  for (const auto& [name, values] : contents.pooler) {
     writer->write(std::as_bytes(std::span(values)));
+  }
   writer->commit();
 }
 
