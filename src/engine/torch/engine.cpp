@@ -207,7 +207,7 @@ Pass TorchEngine::pass(bool plain_attention) const {
 void TorchEngine::forward(const BertrandTorchBatch& batch, float* start, float* end) {
   const c10::DeviceGuard guard(device_);
   const c10::AutoGradMode no_gradients(false);
-  const Scores scores = model_->forward(to_device(batch, device_), pass(/*plain=*/false));
+  const Scores scores = model_->forward(to_device(batch, device_), pass(/*plain_attention=*/false));
   const at::Tensor host = at::stack({scores.start, scores.end}).to(at::kCPU, at::kFloat);
   to_host(host[0], start);
   to_host(host[1], end);
@@ -217,7 +217,7 @@ void TorchEngine::hidden_states(const BertrandTorchBatch& batch, float* states) 
   const c10::DeviceGuard guard(device_);
   const c10::AutoGradMode no_gradients(false);
   std::vector<at::Tensor> kept;
-  model_->forward(to_device(batch, device_), pass(/*plain=*/false), &kept);
+  model_->forward(to_device(batch, device_), pass(/*plain_attention=*/false), &kept);
   for (const at::Tensor& one : kept) {
     to_host(one, states);
     states += one.numel();
@@ -230,7 +230,7 @@ double TorchEngine::backward(const BertrandTorchBatch& batch, const BertrandTorc
   const c10::AutoGradMode with_gradients(true);
   optimizer();  // its memory, before the first step's
   const DeviceBatch on_device = to_device(batch, device_);
-  Pass how = pass(/*plain=*/example_masks_);
+  Pass how = pass(/*plain_attention=*/example_masks_);
   how.dropout = PassDropout(dropout, example_masks_, on_device, device_);
   const at::Tensor loss = span_loss(model_->forward(on_device, how), on_device);
   (loss * (scales_ ? weight * loss_scale_ : weight)).backward();
