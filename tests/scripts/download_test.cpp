@@ -17,7 +17,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 
-const std::string kTrainText(100'000, 't');
+const std::string train_text(100'000, 't');
 constexpr const char* kDevText = "the development set\n";
 
 class Download : public testing::Test {
@@ -26,7 +26,7 @@ class Download : public testing::Test {
     if (std::system("command -v curl wget >/dev/null") != 0) {
       reason_ = "neither curl nor wget is installed";
     }
-    script_.write("t", kTrainText);
+    script_.write("t", train_text);
     script_.write("d", kDevText);
     const Outcome sums = script_.sh(
         "md5sum t d | sed 's# t$# v1.1/train-v1.1.json#; s# d$# "
@@ -49,10 +49,10 @@ class Download : public testing::Test {
 };
 
 TEST_F(Download, BringsGoodFilesOnce) {
-  const FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  const FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
   const Outcome outcome = download(server);
   EXPECT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == train_text);
   EXPECT_EQ(script_.read("v1.1/dev-v1.1.json"), kDevText);
   EXPECT_THAT(outcome.out, HasSubstr("Complete!"));
   const Outcome again = download(server, "v1.1");
@@ -62,7 +62,7 @@ TEST_F(Download, BringsGoodFilesOnce) {
 }
 
 TEST_F(Download, RemovesWhatIsCorrupted) {
-  const FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", "changed"}});
+  const FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", "changed"}});
   const Outcome outcome = download(server);
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.err, HasSubstr("v1.1/dev-v1.1.json is corrupted: its md5 is "));
@@ -72,25 +72,25 @@ TEST_F(Download, RemovesWhatIsCorrupted) {
 }
 
 TEST_F(Download, GoesOnAfterABrokenConnection) {
-  FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
   server.break_after(40'000);
   const Outcome outcome = download(server);
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(server.begins(), ElementsAre(0, 40'000, 80'000, 0));
-  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == train_text);
 }
 
 TEST_F(Download, GoesOnWithWhatAnEarlierCallLeft) {
-  const FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  const FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
   std::filesystem::create_directory(script_.path("v1.1"));
-  script_.write("v1.1/train-v1.1.json.part", kTrainText.substr(0, 70'000));
+  script_.write("v1.1/train-v1.1.json.part", train_text.substr(0, 70'000));
   EXPECT_EQ(download(server).status, 0);
   EXPECT_THAT(server.begins(), Contains(70'000));
-  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == train_text);
 }
 
 TEST_F(Download, BeginsAnewWhereThePartIsOfAnotherFile) {
-  const FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  const FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
   std::filesystem::create_directory(script_.path("v1.1"));
   script_.write("v1.1/dev-v1.1.json.part", "something longer than the file, and not it");
   script_.write("v1.1/train-v1.1.json", "old");
@@ -98,21 +98,21 @@ TEST_F(Download, BeginsAnewWhereThePartIsOfAnotherFile) {
   if (outcome.status != 0) outcome = download(server);  // wget leaves it; then it is removed
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(script_.read("v1.1/dev-v1.1.json"), kDevText);
-  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == train_text);
 }
 
 TEST_F(Download, TakesWholeFilesWhereTheServerSendsNoParts) {
-  FileServer server({{"train-v1.1.json", kTrainText}, {"dev-v1.1.json", kDevText}});
+  FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
   server.send_whole_files_only();
   std::filesystem::create_directory(script_.path("v1.1"));
   script_.write("v1.1/train-v1.1.json.part", "tttt");
   const Outcome outcome = download(server);
   EXPECT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == kTrainText);
+  EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == train_text);
 }
 
 TEST_F(Download, SaysWhatFailed) {
-  const FileServer server({{"train-v1.1.json", kTrainText}});
+  const FileServer server({{"train-v1.1.json", train_text}});
   const Outcome outcome = download(server);
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("v1.1/dev-v1.1.json: the download from http://127"),
