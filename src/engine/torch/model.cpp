@@ -39,8 +39,8 @@ struct Embedding : Module {
 
 /// Ba, Kiros, Hinton, arXiv:1607.06450; in f32.
 struct LayerNorm : Module {
-  LayerNorm(int64_t columns, double epsilon_, const c10::Device& device)
-      : epsilon(epsilon_),
+  LayerNorm(int64_t columns, double layer_norm_epsilon, const c10::Device& device)
+      : epsilon(layer_norm_epsilon),
         weight(register_parameter("weight", unset({columns}, device))),
         bias(register_parameter("bias", unset({columns}, device))) {}
 
