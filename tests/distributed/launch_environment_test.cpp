@@ -61,30 +61,30 @@ void expect_alone(const LaunchEnvironment& found) {
   EXPECT_EQ(found.master_address, "");
 }
 
-const Set kTorchrun = {{"RANK", "5"},
-                       {"WORLD_SIZE", "8"},
-                       {"LOCAL_RANK", "1"},
-                       {"LOCAL_WORLD_SIZE", "4"},
-                       {"MASTER_ADDR", "node1"},
-                       {"MASTER_PORT", "29500"}};
+const Set torchrun_says = {{"RANK", "5"},
+                           {"WORLD_SIZE", "8"},
+                           {"LOCAL_RANK", "1"},
+                           {"LOCAL_WORLD_SIZE", "4"},
+                           {"MASTER_ADDR", "node1"},
+                           {"MASTER_PORT", "29500"}};
 
 /// What srun -N 2 -n 5 gives its fourth task, on a cluster's second node.
-const Set kSlurm = {{"SLURM_JOB_ID", "123456"},
-                    {"SLURM_STEP_ID", "0"},
-                    {"SLURM_PROCID", "3"},
-                    {"SLURM_NTASKS", "5"},
-                    {"SLURM_STEP_NUM_TASKS", "5"},
-                    {"SLURM_LOCALID", "0"},
-                    {"SLURM_NODEID", "1"},
-                    {"SLURM_STEP_TASKS_PER_NODE", "3,2"},
-                    {"SLURM_STEP_NODELIST", "gpu[017-018]"},
-                    {"SLURM_JOB_NODELIST", "gpu[016-018]"}};
+const Set slurm_says = {{"SLURM_JOB_ID", "123456"},
+                        {"SLURM_STEP_ID", "0"},
+                        {"SLURM_PROCID", "3"},
+                        {"SLURM_NTASKS", "5"},
+                        {"SLURM_STEP_NUM_TASKS", "5"},
+                        {"SLURM_LOCALID", "0"},
+                        {"SLURM_NODEID", "1"},
+                        {"SLURM_STEP_TASKS_PER_NODE", "3,2"},
+                        {"SLURM_STEP_NODELIST", "gpu[017-018]"},
+                        {"SLURM_JOB_NODELIST", "gpu[016-018]"}};
 
-const Set kOpenMpi = {{"OMPI_COMM_WORLD_RANK", "2"},
-                      {"OMPI_COMM_WORLD_SIZE", "4"},
-                      {"OMPI_COMM_WORLD_LOCAL_RANK", "2"},
-                      {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"},
-                      {"PMIX_NAMESPACE", "prterun-node1-4711@1"}};
+const Set open_mpi_says = {{"OMPI_COMM_WORLD_RANK", "2"},
+                           {"OMPI_COMM_WORLD_SIZE", "4"},
+                           {"OMPI_COMM_WORLD_LOCAL_RANK", "2"},
+                           {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"},
+                           {"PMIX_NAMESPACE", "prterun-node1-4711@1"}};
 
 TEST(LaunchEnvironment, NothingSetIsOneProcess) {
   expect_alone(read({}));
@@ -92,7 +92,7 @@ TEST(LaunchEnvironment, NothingSetIsOneProcess) {
 }
 
 TEST(LaunchEnvironment, ReadsTorchrun) {
-  const LaunchEnvironment found = read(kTorchrun);
+  const LaunchEnvironment found = read(torchrun_says);
   expect_place(found, Launcher::torchrun, 5, 8, 1, 4);
   EXPECT_EQ(found.master_address, "node1");
   EXPECT_EQ(found.master_port, 29500);
@@ -106,34 +106,35 @@ TEST(LaunchEnvironment, HalvesAndContradictionsAreNamed) {
   EXPECT_THAT(refused({{"RANK", "0"}}), HasSubstr("RANK is set, but WORLD_SIZE is not"));
   EXPECT_THAT(refused({{"WORLD_SIZE", "2"}}), HasSubstr("WORLD_SIZE is set, but RANK is not"));
   for (const char* name : {"LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}) {
-    EXPECT_THAT(refused(with(kTorchrun, {{name, ""}})),
+    EXPECT_THAT(refused(with(torchrun_says, {{name, ""}})),
                 AllOf(HasSubstr("rank 5 of 8"), HasSubstr(name)));
   }
-  EXPECT_THAT(refused(with(kTorchrun, {{"RANK", "8"}})),
+  EXPECT_THAT(refused(with(torchrun_says, {{"RANK", "8"}})),
               HasSubstr("RANK is 8, and WORLD_SIZE is 8"));
-  EXPECT_THAT(refused(with(kTorchrun, {{"LOCAL_RANK", "4"}})),
+  EXPECT_THAT(refused(with(torchrun_says, {{"LOCAL_RANK", "4"}})),
               HasSubstr("LOCAL_RANK is 4 and LOCAL_WORLD_SIZE is 4"));
-  EXPECT_THAT(refused(with(kTorchrun, {{"LOCAL_WORLD_SIZE", "9"}})), HasSubstr("of 8 processes"));
+  EXPECT_THAT(refused(with(torchrun_says, {{"LOCAL_WORLD_SIZE", "9"}})),
+              HasSubstr("of 8 processes"));
   for (const char* value : {"two", "-1", "1.5", "2 ", "99999999999999999999"}) {
-    EXPECT_THAT(refused(with(kTorchrun, {{"WORLD_SIZE", value}})),
+    EXPECT_THAT(refused(with(torchrun_says, {{"WORLD_SIZE", value}})),
                 AllOf(HasSubstr("WORLD_SIZE"), HasSubstr(value)));
   }
-  EXPECT_THAT(refused(with(kTorchrun, {{"MASTER_PORT", "65536"}})), HasSubstr("MASTER_PORT"));
-  EXPECT_THAT(refused(with(kTorchrun, {{"MASTER_PORT", "0"}})), HasSubstr("MASTER_PORT"));
+  EXPECT_THAT(refused(with(torchrun_says, {{"MASTER_PORT", "65536"}})), HasSubstr("MASTER_PORT"));
+  EXPECT_THAT(refused(with(torchrun_says, {{"MASTER_PORT", "0"}})), HasSubstr("MASTER_PORT"));
 }
 
 TEST(LaunchEnvironment, ReadsATaskOfSrun) {
-  const LaunchEnvironment found = read(kSlurm);
+  const LaunchEnvironment found = read(slurm_says);
   expect_place(found, Launcher::slurm, 3, 5, 0, 2);
   EXPECT_EQ(found.master_address, "gpu017");
   EXPECT_GE(found.master_port, 10000);
   EXPECT_LT(found.master_port, 30000);
-  EXPECT_EQ(read(with(kSlurm, {{"SLURM_PROCID", "4"}, {"SLURM_LOCALID", "1"}})).master_port,
+  EXPECT_EQ(read(with(slurm_says, {{"SLURM_PROCID", "4"}, {"SLURM_LOCALID", "1"}})).master_port,
             found.master_port);
-  EXPECT_NE(read(with(kSlurm, {{"SLURM_STEP_ID", "1"}})).master_port, found.master_port);
-  EXPECT_NE(read(with(kSlurm, {{"SLURM_JOB_ID", "123457"}})).master_port, found.master_port);
+  EXPECT_NE(read(with(slurm_says, {{"SLURM_STEP_ID", "1"}})).master_port, found.master_port);
+  EXPECT_NE(read(with(slurm_says, {{"SLURM_JOB_ID", "123457"}})).master_port, found.master_port);
   const LaunchEnvironment chosen =
-      read(with(kSlurm, {{"MASTER_ADDR", "10.0.0.1"}, {"MASTER_PORT", "2222"}}));
+      read(with(slurm_says, {{"MASTER_ADDR", "10.0.0.1"}, {"MASTER_PORT", "2222"}}));
   EXPECT_EQ(chosen.master_address, "10.0.0.1");
   EXPECT_EQ(chosen.master_port, 2222);
 }
@@ -151,7 +152,7 @@ TEST(LaunchEnvironment, TheShellOfASlurmJobIsOneProcess) {
 }
 
 TEST(LaunchEnvironment, SoIsATerminalThatSrunOpened) {
-  const Set terminal = with(kSlurm, {{"SLURM_PTY_PORT", "40000"}});
+  const Set terminal = with(slurm_says, {{"SLURM_PTY_PORT", "40000"}});
   expect_alone(read(terminal, /*terminal=*/true));
   // srun without --pty, from such a terminal.
   expect_place(read(terminal, /*terminal=*/false), Launcher::slurm, 3, 5, 0, 2);
@@ -167,34 +168,34 @@ TEST(LaunchEnvironment, AStepOfOneTaskIsOneProcess) {
 }
 
 TEST(LaunchEnvironment, ATaskOfSrunThatLacksVariablesIsRefused) {
-  EXPECT_THAT(refused(with(kSlurm, {{"SLURM_PROCID", ""}})), HasSubstr("SLURM_PROCID"));
-  EXPECT_THAT(refused(with(kSlurm, {{"SLURM_LOCALID", ""}})), HasSubstr("SLURM_LOCALID"));
-  EXPECT_THAT(refused(with(kSlurm, {{"SLURM_PROCID", "5"}})),
+  EXPECT_THAT(refused(with(slurm_says, {{"SLURM_PROCID", ""}})), HasSubstr("SLURM_PROCID"));
+  EXPECT_THAT(refused(with(slurm_says, {{"SLURM_LOCALID", ""}})), HasSubstr("SLURM_LOCALID"));
+  EXPECT_THAT(refused(with(slurm_says, {{"SLURM_PROCID", "5"}})),
               HasSubstr("SLURM_PROCID is 5, and SLURM_STEP_NUM_TASKS is 5"));
-  EXPECT_THAT(refused(with(kSlurm, {{"SLURM_STEP_NODELIST", ""}, {"SLURM_JOB_NODELIST", ""}})),
+  EXPECT_THAT(refused(with(slurm_says, {{"SLURM_STEP_NODELIST", ""}, {"SLURM_JOB_NODELIST", ""}})),
               HasSubstr("MASTER_ADDR"));
 }
 
 TEST(LaunchEnvironment, TorchrunInATaskOfSrunCounts) {
-  Set both = kSlurm;
-  both.insert(kTorchrun.begin(), kTorchrun.end());
+  Set both = slurm_says;
+  both.insert(torchrun_says.begin(), torchrun_says.end());
   expect_place(read(both), Launcher::torchrun, 5, 8, 1, 4);
 }
 
 TEST(LaunchEnvironment, ReadsOpenMpi) {
-  const LaunchEnvironment found = read(kOpenMpi);
+  const LaunchEnvironment found = read(open_mpi_says);
   expect_place(found, Launcher::open_mpi, 2, 4, 2, 4);
   EXPECT_EQ(found.master_address, "127.0.0.1");
   EXPECT_GE(found.master_port, 10000);
-  EXPECT_NE(read(with(kOpenMpi, {{"PMIX_NAMESPACE", "prterun-node1-4712@1"}})).master_port,
+  EXPECT_NE(read(with(open_mpi_says, {{"PMIX_NAMESPACE", "prterun-node1-4712@1"}})).master_port,
             found.master_port);
   // mpirun in a script of sbatch: its variables are not those of the tasks.
-  expect_place(read(with(kOpenMpi, {{"SLURM_JOB_ID", "7"}, {"SLURM_PROCID", "0"}})),
+  expect_place(read(with(open_mpi_says, {{"SLURM_JOB_ID", "7"}, {"SLURM_PROCID", "0"}})),
                Launcher::open_mpi, 2, 4, 2, 4);
 }
 
 TEST(LaunchEnvironment, MpiOnSeveralMachinesIsToldWhereToMeet) {
-  const Set two = with(kOpenMpi, {{"OMPI_COMM_WORLD_LOCAL_SIZE", "3"}});
+  const Set two = with(open_mpi_says, {{"OMPI_COMM_WORLD_LOCAL_SIZE", "3"}});
   EXPECT_THAT(refused(two), AllOf(HasSubstr("MASTER_ADDR"), HasSubstr("mpirun -x")));
   EXPECT_EQ(read(with(two, {{"SLURM_JOB_NODELIST", "a[1-2]"}})).master_address, "a1");
   EXPECT_EQ(read(with(two, {{"MASTER_ADDR", "b"}})).master_address, "b");
@@ -214,7 +215,7 @@ TEST(LaunchEnvironment, ReadsPmi) {
 }
 
 TEST(LaunchEnvironment, ReadsPmiOfSlurm) {
-  Set set = kSlurm;
+  Set set = slurm_says;
   set.insert({{"PMI_RANK", "3"}, {"PMI_SIZE", "5"}});
   const LaunchEnvironment found = read(set);
   expect_place(found, Launcher::slurm, 3, 5, 0, 2);
@@ -246,12 +247,12 @@ TEST(SlurmLists, GiveTheTasksOfANode) {
 }
 
 TEST(ShareOfThreads, IsWhatTheLauncherLeavesOpen) {
-  const LaunchEnvironment four = read(kTorchrun);
+  const LaunchEnvironment four = read(torchrun_says);
   EXPECT_EQ(share_of_threads({}, 8, /*bound=*/false), 8U);
   EXPECT_EQ(share_of_threads(four, 8, false), 2U);
   EXPECT_EQ(share_of_threads(four, 9, true), 2U) << "torchrun binds nobody: the mask is shared";
   EXPECT_EQ(share_of_threads(four, 2, false), 1U);
-  const LaunchEnvironment mpi = read(kOpenMpi);
+  const LaunchEnvironment mpi = read(open_mpi_says);
   EXPECT_EQ(share_of_threads(mpi, 2, /*bound=*/true), 2U);
   EXPECT_EQ(share_of_threads(mpi, 8, /*bound=*/false), 2U);
 }

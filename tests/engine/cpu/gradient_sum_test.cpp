@@ -8,7 +8,7 @@
 namespace bertrand::test {
 namespace {
 
-const Dropout kDropout{/*seed=*/1, /*step=*/2, /*hidden=*/0.1, /*attention=*/0.1};
+constexpr Dropout kDropout{/*seed=*/1, /*step=*/2, /*hidden=*/0.1, /*attention=*/0.1};
 
 /// The batch of one process; each has words the others have not.
 Batch batch_of_rank(unsigned rank) {

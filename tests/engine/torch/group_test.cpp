@@ -44,6 +44,7 @@ bool run_processes(const char* work, unsigned count, const std::filesystem::path
                                       std::to_string(rank),   std::to_string(count),
                                       std::to_string(port),   folder.string()};
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     pid_t process = -1;

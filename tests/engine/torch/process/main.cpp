@@ -28,7 +28,7 @@ void exchange(ProcessGroup& group) {
   require(doubles[1] == count * (count - 1) / 2.0, "the sum of ranks is wrong");
   std::vector<float> floats(1000, static_cast<float>(rank + 1));
   group.sum(floats);
-  const auto expected = static_cast<float>(count * (count + 1) / 2);
+  const auto expected = static_cast<float>(count * (count + 1)) / 2;
   require(std::all_of(floats.begin(), floats.end(), [&](float x) { return x == expected; }),
           "the sum of f32 is wrong");
   std::vector<std::byte> bytes(77, static_cast<std::byte>(rank));
