@@ -63,11 +63,10 @@ void choose_device(RunSquadFlags& flags, FineTuneOptions& options) {
 }
 
 /// Mixed precision is fp16 on cards, as the reference has it, unless --precision says another.
-void choose_precision(RunSquadFlags& flags) {
+void choose_precision(const CLI::App& command, RunSquadFlags& flags) {
   const bool cnmix = flags.cnmix && flags.opt_level != "O0";
-  if (!(flags.fp16 || flags.amp || flags.pyamp || cnmix) || flags.precision != Precision::fp32) {
-    return;
-  }
+  const bool mixed = flags.fp16 || flags.amp || flags.pyamp || cnmix;
+  if (!mixed || command.count("--precision") != 0) return;
   if (flags.engine.device != "cpu") {
     flags.precision = Precision::fp16;
     return;
@@ -306,7 +305,7 @@ void run_squad(const CLI::App& command, RunSquadFlags& flags) {
   FineTuneOptions options;
   choose_device(flags, options);
   for (const std::string& sentence : flags.ignored) spdlog::info("{}", sentence);
-  choose_precision(flags);
+  choose_precision(command, flags);
   if (RunSquad(command, flags, options).go()) {
     spdlog::info("All is in {}.", flags.output_dir.string());
   }

@@ -26,7 +26,7 @@ constexpr std::array kIgnored = {
     IgnoredFlag{"--bert_model", "NAME", "the model's sizes are those of --config_file"},
     IgnoredFlag{"--eval_script", "FILE",
                 "exact match and F1 are computed here and equal the official script's"},
-    IgnoredFlag{"--loss_scale", "NUMBER", "nothing is computed in fp16 on the CPU"},
+    IgnoredFlag{"--loss_scale", "NUMBER", "the scale of losses in fp16 is found while training"},
     IgnoredFlag{"--verbose_logging", "", "what is met in the data is always told"},
     IgnoredFlag{"--cache_dir", "FOLDER", "windows are cut anew in seconds, nothing is cached"},
     IgnoredFlag{"--skip_cache", "", "windows are cut anew in seconds, nothing is cached"},
