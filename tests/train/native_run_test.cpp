@@ -7,19 +7,15 @@
 #include "engine/cpu/cpu_engine.h"
 #include "small_engine.h"
 #include "small_windows.h"
+#include "tiny_engine.h"
 #include "train/snapshot.h"
 #include "train/trainer.h"
 
 namespace bertrand {
 namespace {
 
-BertConfig tiny_config() {
-  BertConfig config = test::small_config();
-  config.hidden_size = 32;
-  config.num_hidden_layers = 2;
-  config.intermediate_size = 64;
-  return config;
-}
+using test::tiny_config;
+using test::tiny_engine;
 
 Recipe tiny_recipe(const char* name) {
   Recipe recipe = named_recipe(name, tiny_config());
@@ -28,19 +24,6 @@ Recipe tiny_recipe(const char* name) {
   recipe.learning_rate = 0.003;
   recipe.epochs = 3;
   return recipe;
-}
-
-std::unique_ptr<Engine> tiny_engine() {
-  auto engine = make_cpu_engine(tiny_config(), {/*threads=*/2, Precision::fp32});
-  engine->load_parameters(
-      [weights = test::small_weights(5)](const ParameterInfo& info, std::span<float> values) {
-        weights(info, values);
-        const bool is_scale = info.name.ends_with("LayerNorm.weight");
-        for (float& value : values) {
-          value = is_scale ? 1.0F : 0.1F * value;
-        }
-      });
-  return engine;
 }
 
 std::vector<float> all_of(const Engine& engine) {
@@ -76,7 +59,7 @@ class NativeRun : public testing::TestWithParam<const char*> {};
 
 TEST_P(NativeRun, LearnsWhereTheAnswerIs) {
   const test::SmallWindows windows(200);
-  const auto engine = tiny_engine();
+  const auto engine = tiny_engine(/*threads=*/2);
   Recipe recipe = tiny_recipe(GetParam());
   recipe.epochs = 6;
   Trainer trainer(*engine, windows.all(), recipe);
@@ -91,9 +74,9 @@ TEST_P(NativeRun, LearnsWhereTheAnswerIs) {
 TEST_P(NativeRun, GoesOnFromASnapshotBitForBit) {
   const test::SmallWindows windows(60);
   const Recipe recipe = tiny_recipe(GetParam());
-  const auto whole = tiny_engine();
+  const auto whole = tiny_engine(/*threads=*/2);
   Trainer uninterrupted(*whole, windows.all(), recipe);
-  const auto part = tiny_engine();
+  const auto part = tiny_engine(/*threads=*/2);
   Trainer begun(*part, windows.all(), recipe);
   while (!uninterrupted.finished()) {
     uninterrupted.step();
@@ -114,8 +97,8 @@ TEST_P(NativeRun, GoesOnFromASnapshotBitForBit) {
 TEST_P(NativeRun, GoesOnFromASnapshotOfTheBeginBitForBit) {
   const test::SmallWindows windows(20);
   const Recipe recipe = tiny_recipe(GetParam());
-  const auto whole = tiny_engine();
-  const auto other = through_a_snapshot(*tiny_engine(), recipe);
+  const auto whole = tiny_engine(/*threads=*/2);
+  const auto other = through_a_snapshot(*tiny_engine(/*threads=*/2), recipe);
   EXPECT_EQ(other->steps(), 0U);
   for (Engine* engine : {whole.get(), other.get()}) {
     Trainer trainer(*engine, windows.all(), recipe);

@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "distributed/thread_group.h"
-#include "engine/cpu/cpu_engine.h"
 #include "small_engine.h"
 #include "small_windows.h"
+#include "tiny_engine.h"
 #include "train/trainer.h"
 
 namespace bertrand {
@@ -20,6 +20,8 @@ using test::run_good_processes;
 using test::run_processes;
 using test::SmallEngine;
 using test::SmallWindows;
+using test::tiny_config;
+using test::tiny_engine;
 using testing::HasSubstr;
 
 std::vector<float> weights_of(const Engine& engine) {
@@ -34,14 +36,6 @@ std::vector<float> weights_of(const Engine& engine) {
 
 constexpr uint64_t kSteps = 50;
 
-BertConfig tiny_config() {
-  BertConfig config = test::small_config();
-  config.hidden_size = 32;
-  config.num_hidden_layers = 2;
-  config.intermediate_size = 64;
-  return config;
-}
-
 Recipe tiny_recipe(const std::string& name) {
   Recipe recipe = named_recipe(name, tiny_config());
   recipe.batch_size = 4;
@@ -49,19 +43,6 @@ Recipe tiny_recipe(const std::string& name) {
   recipe.learning_rate = 3e-5;
   recipe.epochs = 8;
   return recipe;
-}
-
-std::unique_ptr<Engine> tiny_engine() {
-  auto engine = make_cpu_engine(tiny_config(), {/*threads=*/1, Precision::fp32});
-  engine->load_parameters(
-      [weights = test::small_weights(5)](const ParameterInfo& info, std::span<float> values) {
-        weights(info, values);
-        const bool is_scale = info.name.ends_with("LayerNorm.weight");
-        for (float& value : values) {
-          value = is_scale ? 1.0F : 0.1F * value;
-        }
-      });
-  return engine;
 }
 
 /// What processes, or the one that stands for them, leave.
@@ -75,7 +56,7 @@ std::vector<Result> train_processes(const Recipe& recipe, const SmallWindows& wi
   std::vector<Result> results(count);
   run_good_processes(count, [&](ProcessGroup& group) {
     Result& mine = results[group.place().rank];
-    const auto engine = tiny_engine();
+    const auto engine = tiny_engine(/*threads=*/1);
     Trainer trainer(*engine, windows.all(), recipe, &group);
     while (trainer.steps() < kSteps) {
       mine.losses.push_back(trainer.step()->loss);
@@ -92,7 +73,7 @@ Result train_union(const Recipe& recipe, const SmallWindows& windows, unsigned c
     lengths.push_back(static_cast<uint32_t>(window.ids.size()));
   }
   const ScheduleCounts counts = count_steps(recipe, lengths.size(), lengths.size(), count);
-  const auto engine = tiny_engine();
+  const auto engine = tiny_engine(/*threads=*/1);
   Result result;
   for (uint64_t step = 0; step < kSteps; ++step) {
     PackedBatch packed;
@@ -139,7 +120,7 @@ TEST_P(SeveralProcesses, MakeTheStepsOfOneWithTheUnionOfTheirBatches) {
   for (uint64_t step = 0; step < kSteps; ++step) {
     EXPECT_NEAR(several[0].losses[step] / one.losses[step], 1, 1e-5) << "step " << step;
   }
-  EXPECT_NE(several[0].weights, weights_of(*tiny_engine()));
+  EXPECT_NE(several[0].weights, weights_of(*tiny_engine(/*threads=*/1)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Recipes, SeveralProcesses,
