@@ -76,19 +76,7 @@ TEST(Engine, GradientsAreSlopesOfThePlainNetworkWithDropout) {
 
 TEST(Engine, MicroBatchesAddUpToTheBatch) {
   const BertConfig config = small_config(2, 16);
-  const Dropout dropout{1, 2, 0.1, 0.1};
-  const auto whole = small_engine(config);
-  const double loss = whole->backward(batch_of({20, 7, 33}).packed, batch_of({20, 7, 33}).targets,
-                                      dropout, 1.0 / 3);
-  const auto pieces = small_engine(config);
-  double sum = 0;
-  for (const auto& [length, key] : {std::pair{33, 2}, std::pair{7, 1}, std::pair{20, 0}}) {
-    Batch one;
-    one.add(static_cast<size_t>(length), static_cast<uint64_t>(key));
-    sum += pieces->backward(one.packed, one.targets, dropout, 1.0 / 3);
-  }
-  EXPECT_NEAR(loss, sum, 1e-5);
-  EXPECT_LT(relative_difference(gradients_of(*pieces), gradients_of(*whole)), 1e-5);
+  expect_micro_batches_add_up(*small_engine(config), *small_engine(config));
 }
 
 TEST(Engine, ThreadsChangeNothingButRounding) {

@@ -7,7 +7,10 @@
 #include <memory>
 #include <random>
 #include <span>
+#include <utility>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "engine/cpu/cpu_engine.h"
 #include "oracle.h"
@@ -99,6 +102,22 @@ inline double relative_difference(const std::vector<float>& a, const std::vector
     size += y * y;
   }
   return std::sqrt(difference / size);
+}
+
+/// Two engines with the same weights: `whole` computes a batch at once, `pieces` its windows one by
+/// one and in another order; both must come to the same loss and gradients.
+inline void expect_micro_batches_add_up(Engine& whole, Engine& pieces) {
+  const Dropout dropout{1, 2, 0.1, 0.1};
+  const Batch all = batch_of({20, 7, 33});
+  const double loss = whole.backward(all.packed, all.targets, dropout, 1.0 / 3);
+  double sum = 0;
+  for (const auto& [length, key] : {std::pair{33, 2}, std::pair{7, 1}, std::pair{20, 0}}) {
+    Batch one;
+    one.add(static_cast<size_t>(length), static_cast<uint64_t>(key));
+    sum += pieces.backward(one.packed, one.targets, dropout, 1.0 / 3);
+  }
+  EXPECT_NEAR(loss, sum, 1e-5);
+  EXPECT_LT(relative_difference(gradients_of(pieces), gradients_of(whole)), 1e-5);
 }
 
 }  // namespace bertrand::test

@@ -13,39 +13,35 @@
 namespace bertrand::test {
 namespace {
 
+/// What `store` writes of each parameter is what `load` reads.
+template <typename Store, typename Load>
+void copy_values(const Store& store, const Load& load) {
+  std::vector<std::vector<float>> values;
+  store([&](const ParameterInfo&, std::span<const float> stored) {
+    values.emplace_back(stored.begin(), stored.end());
+  });
+  size_t next = 0;
+  load([&](const ParameterInfo&, std::span<float> loaded) {
+    std::copy(values[next].begin(), values[next].end(), loaded.begin());
+    ++next;
+  });
+}
+
 /// The same weights in LibTorch.
 std::unique_ptr<EngineWithStates> twin_of(const Engine& native, const TorchOptions& options = {}) {
   auto engine = torch_engine(native.config(), options);
-  std::vector<std::vector<float>> values;
-  native.store_parameters([&](const ParameterInfo&, std::span<const float> from) {
-    values.emplace_back(from.begin(), from.end());
-  });
-  size_t next = 0;
-  engine->load_parameters([&](const ParameterInfo&, std::span<float> to) {
-    std::copy(values[next].begin(), values[next].end(), to.begin());
-    ++next;
-  });
+  copy_values([&](const ParameterWriter& write) { native.store_parameters(write); },
+              [&](const ParameterReader& read) { engine->load_parameters(read); });
   return engine;
 }
 
 /// Weights, moments and steps of one engine into another.
 void copy_state(const Engine& from, Engine& to) {
-  const auto copy = [](const auto& store, const auto& load) {
-    std::vector<std::vector<float>> values;
-    store([&](const ParameterInfo&, std::span<const float> stored) {
-      values.emplace_back(stored.begin(), stored.end());
-    });
-    size_t next = 0;
-    load([&](const ParameterInfo&, std::span<float> loaded) {
-      std::copy(values[next].begin(), values[next].end(), loaded.begin());
-      ++next;
-    });
-  };
-  copy([&](const ParameterWriter& write) { from.store_parameters(write); },
-       [&](const ParameterReader& read) { to.load_parameters(read); });
+  copy_values([&](const ParameterWriter& write) { from.store_parameters(write); },
+              [&](const ParameterReader& read) { to.load_parameters(read); });
   for (const Moment moment : {Moment::first, Moment::second}) {
-    copy([&](const ParameterWriter& write) { from.store_moments(moment, write); },
-         [&](const ParameterReader& read) { to.load_moments(moment, read, from.steps()); });
+    copy_values([&](const ParameterWriter& write) { from.store_moments(moment, write); },
+                [&](const ParameterReader& read) { to.load_moments(moment, read, from.steps()); });
   }
 }
 
@@ -106,19 +102,7 @@ INSTANTIATE_TEST_SUITE_P(Lengths, TorchShapes,
 TEST(TorchEngine, MicroBatchesAddUpToTheBatch) {
   BERTRAND_NEEDS_TORCH();
   const auto native = small_engine(small_config(2, 16));
-  const Dropout dropout{1, 2, 0.1, 0.1};
-  const auto whole = twin_of(*native);
-  const Batch all = batch_of({20, 7, 33});
-  const double loss = whole->backward(all.packed, all.targets, dropout, 1.0 / 3);
-  const auto pieces = twin_of(*native);
-  double sum = 0;
-  for (const auto& [length, key] : {std::pair{33, 2}, std::pair{7, 1}, std::pair{20, 0}}) {
-    Batch one;
-    one.add(static_cast<size_t>(length), static_cast<uint64_t>(key));
-    sum += pieces->backward(one.packed, one.targets, dropout, 1.0 / 3);
-  }
-  EXPECT_NEAR(loss, sum, 1e-5);
-  EXPECT_LT(relative_difference(gradients_of(*pieces), gradients_of(*whole)), 1e-5);
+  expect_micro_batches_add_up(*twin_of(*native), *twin_of(*native));
 }
 
 TEST(TorchEngine, StepsAreTheNativeEnginesInEachMode) {
