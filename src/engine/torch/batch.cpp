@@ -65,8 +65,7 @@ Bucket finish(const Padding& padding, const Transfer& transfer) {
   bucket.length = padding.length;
   bucket.rows = transfer.take(padding.rows);
   if (padding.pads) {
-    const at::Tensor lengths = transfer.take(padding.lengths).view({bucket.windows, 1, 1, 1});
-    bucket.valid = at::arange(bucket.length, lengths.options()).view({1, 1, 1, -1}).lt(lengths);
+    bucket.valid = valid_places(transfer.take(padding.lengths), bucket.length);
   }
   return bucket;
 }
@@ -105,6 +104,10 @@ std::vector<int64_t> rows_in(const std::vector<Padding>& buckets,
 }
 
 }  // namespace
+
+at::Tensor valid_places(const at::Tensor& lengths, int64_t longest) {
+  return at::arange(longest, lengths.options()).view({1, 1, 1, -1}).lt(lengths.view({-1, 1, 1, 1}));
+}
 
 DeviceBatch to_device(const BertrandTorchBatch& batch, const c10::Device& device) {
   DeviceBatch result;

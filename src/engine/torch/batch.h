@@ -33,6 +33,10 @@ struct DeviceBatch {
   int64_t tokens() const { return offsets.back(); }
 };
 
+/// Which places of windows padded to `longest` are of the window; lengths [windows], i64. The
+/// result is [windows, 1, 1, longest].
+at::Tensor valid_places(const at::Tensor& lengths, int64_t longest);
+
 DeviceBatch to_device(const BertrandTorchBatch& batch, const c10::Device& device);
 
 }  // namespace bertrand::plugin

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <c10/core/Device.h>
+#include <memory>
+
+#include "engine/torch/recorder.h"
 
 namespace bertrand::plugin {
 
@@ -8,5 +11,8 @@ inline constexpr int kAmpere = 8;
 
 /// Major number of the device's compute capability.
 int cuda_generation(const c10::Device& device);
+
+/// Records by CUDA's graphs.
+std::unique_ptr<Recorder> make_cuda_recorder(const c10::Device& device);
 
 }  // namespace bertrand::plugin

@@ -10,17 +10,6 @@ namespace {
 uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
 uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
 
-/// Sets the device's generator so that a pass draws the same numbers whatever was drawn before.
-void set_generator(const BertrandTorchDropout& dropout, uint64_t window,
-                   const c10::Device& device) {
-  const Philox::Counter mixed =
-      Philox::generate({low(dropout.step), high(dropout.step), low(window), high(window)},
-                       {low(dropout.seed), high(dropout.seed)});
-  at::Generator generator = at::globalContext().defaultGenerator(device);
-  const std::lock_guard<std::mutex> lock(generator.mutex());
-  generator.set_current_seed(uint64_t{mixed[0]} << 32 | mixed[1]);
-}
-
 /// The columns of one row of a mask, into `mask`.
 void fill_row(const DropoutKey& key, uint64_t window, uint32_t place, int64_t columns,
               float* mask) {
@@ -34,17 +23,22 @@ void fill_row(const DropoutKey& key, uint64_t window, uint32_t place, int64_t co
 
 }  // namespace
 
-PassDropout::PassDropout(const BertrandTorchDropout& dropout, bool example_masks,
-                         const DeviceBatch& batch, const c10::Device& device)
+void seed_generator(const BertrandTorchDropout& dropout, uint64_t window,
+                    const c10::Device& device) {
+  const Philox::Counter mixed =
+      Philox::generate({low(dropout.step), high(dropout.step), low(window), high(window)},
+                       {low(dropout.seed), high(dropout.seed)});
+  at::Generator generator = at::globalContext().defaultGenerator(device);
+  const std::lock_guard<std::mutex> lock(generator.mutex());
+  generator.set_current_seed(uint64_t{mixed[0]} << 32 | mixed[1]);
+}
+
+PassDropout::PassDropout(const BertrandTorchDropout& dropout, bool example_masks)
     : seed_(dropout.seed),
       step_(dropout.step),
       hidden_(dropout.hidden),
       attention_(dropout.attention),
-      example_masks_(example_masks) {
-  if (!example_masks && (hidden_ > 0 || attention_ > 0)) {
-    set_generator(dropout, batch.keys.front(), device);
-  }
-}
+      example_masks_(example_masks) {}
 
 DropoutKey PassDropout::key(int64_t layer, DropoutSite site, double probability) const {
   return make_dropout_key(seed_, step_, static_cast<uint32_t>(layer), site, probability);

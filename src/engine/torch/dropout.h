@@ -8,14 +8,18 @@
 
 namespace bertrand::plugin {
 
+/// Sets the device's generator so that a pass draws the same numbers whatever was drawn before.
+/// `window` is the key of its first one.
+void seed_generator(const BertrandTorchDropout& dropout, uint64_t window,
+                    const c10::Device& device);
+
 /// Dropout of one pass. Either by masks of ours, the same as the native engine's, made on the CPU;
-/// or by the device's own generator, which is set once a pass from seed, step and the first window.
+/// or by the device's own generator, which seed_generator() has set once for the pass.
 class PassDropout {
  public:
   /// None at all.
   PassDropout() = default;
-  PassDropout(const BertrandTorchDropout& dropout, bool example_masks, const DeviceBatch& batch,
-              const c10::Device& device);
+  PassDropout(const BertrandTorchDropout& dropout, bool example_masks);
 
   /// Hidden states [T, columns] with dropout.
   at::Tensor apply(const at::Tensor& x, const DeviceBatch& batch, int64_t layer,

@@ -2,9 +2,12 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <algorithm>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
 #include <cmath>
+#include <iostream>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/version.h>
 #include <utility>
 
@@ -19,6 +22,10 @@ namespace {
 constexpr uint64_t kStepsToGrow = 2000;
 constexpr double kGrowth = 2, kBackoff = 0.5;
 constexpr double kLeastScale = 1;
+
+// Tokens a pass of a fixed shape has at most: those that predict computes at once, and a batch.
+constexpr size_t kMostAnswered = 4096;
+constexpr size_t kMostInStep = 16384;
 
 /// Earlier versions lack products of halves on the CPU.
 constexpr bool kCpuHasHalf = TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 6;
@@ -80,6 +87,7 @@ TorchEngine::TorchEngine(const BertrandTorchConfig& config, const BertrandTorchO
   }
   const c10::DeviceGuard guard(device_);
   model_ = std::make_shared<Model>(config, device_);
+  make_fixed_passes();
   const auto named = model_->named_parameters();
   for (size_t i = 0; i < count; ++i) {
     const at::Tensor* value = named.find(parameters[i].name);
@@ -144,6 +152,7 @@ std::vector<at::Tensor> TorchEngine::gradients() const {
 
 void TorchEngine::load(BertrandTorchKind kind, BertrandTorchRead read, void* context) {
   const c10::AutoGradMode no_gradients(false);
+  weights_changed_ = weights_changed_ || kind == bertrand_torch_weights;
   if (kind == bertrand_torch_first_moments || kind == bertrand_torch_second_moments) {
     optimizer();
   }
@@ -204,9 +213,63 @@ Pass TorchEngine::pass(bool plain_attention) const {
   return result;
 }
 
+/// Before each pass without gradients.
+void TorchEngine::refresh_rounded_weights() {
+  if (weights_changed_ && products_ != at::kFloat) {
+    model_->round_weights(products_);
+  }
+  weights_changed_ = false;
+}
+
+void TorchEngine::make_fixed_passes() {
+  const FixedShapesWanted wanted(device_);
+  if (wanted.answers) {
+    answers_.emplace(
+        device_, [](const FixedShape& shape) { return 2 * shape.tokens; },
+        [this](const FixedShape& shape, const FixedPasses::Tensors& fixed) {
+          const Scores scores =
+              model_->forward(arrange(fixed.values, shape), pass(/*plain_attention=*/false));
+          at::Tensor results = fixed.results;
+          at::cat_out(results, std::vector<at::Tensor>{scores.start, scores.end});
+        });
+  }
+  // Masks of ours are made on the host.
+  if (wanted.steps && !example_masks_) {
+    steps_.emplace(
+        device_, [](const FixedShape&) -> int64_t { return 1; },
+        [this](const FixedShape& shape, const FixedPasses::Tensors& fixed) {
+          add_gradients(shape, fixed);
+        });
+  }
+}
+
+/// What passes of fixed shapes come to, if they are used and the batch is one for them. A device
+/// that cannot record says so once, and computes batches as they come from then on.
+std::optional<at::Tensor> TorchEngine::run_fixed(std::optional<FixedPasses>& passes, size_t most,
+                                                 const BertrandTorchBatch& batch, double factor) {
+  if (!passes || batch.tokens > most) {
+    return std::nullopt;
+  }
+  try {
+    return passes->run(batch, factor);
+  } catch (const CannotRecord& error) {
+    std::cerr << "Passes cannot be recorded on the device (" << error.what()
+              << "); they are launched piece by piece.\n";
+    passes.reset();
+    return std::nullopt;
+  }
+}
+
 void TorchEngine::forward(const BertrandTorchBatch& batch, float* start, float* end) {
   const c10::DeviceGuard guard(device_);
   const c10::AutoGradMode no_gradients(false);
+  refresh_rounded_weights();
+  if (const auto fixed = run_fixed(answers_, kMostAnswered, batch, /*factor=*/1)) {
+    const auto* scores = fixed->data_ptr<float>();
+    std::copy_n(scores, batch.tokens, start);
+    std::copy_n(scores + fixed->numel() / 2, batch.tokens, end);
+    return;
+  }
   const Scores scores = model_->forward(to_device(batch, device_), pass(/*plain_attention=*/false));
   const at::Tensor host = at::stack({scores.start, scores.end}).to(at::kCPU, at::kFloat);
   to_host(host[0], start);
@@ -216,6 +279,7 @@ void TorchEngine::forward(const BertrandTorchBatch& batch, float* start, float* 
 void TorchEngine::hidden_states(const BertrandTorchBatch& batch, float* states) {
   const c10::DeviceGuard guard(device_);
   const c10::AutoGradMode no_gradients(false);
+  refresh_rounded_weights();
   std::vector<at::Tensor> kept;
   model_->forward(to_device(batch, device_), pass(/*plain_attention=*/false), &kept);
   for (const at::Tensor& one : kept) {
@@ -224,22 +288,57 @@ void TorchEngine::hidden_states(const BertrandTorchBatch& batch, float* states) 
   }
 }
 
+/// What a step of a fixed shape is: the gradients are added to those there are, by hand, since
+/// LibTorch's own adding may choose another stream.
+void TorchEngine::add_gradients(const FixedShape& shape, const FixedPasses::Tensors& fixed) {
+  const DeviceBatch batch = arrange(fixed.values, shape);
+  Pass how = pass(/*plain_attention=*/false);
+  how.dropout = PassDropout(step_dropout_, /*example_masks=*/false);
+  std::vector<at::Tensor> added;
+  {
+    const c10::AutoGradMode with_gradients(true);
+    const at::Tensor loss = span_loss(model_->forward(batch, how), batch);
+    fixed.results.copy_(loss.detach().view({1}));
+    added = torch::autograd::grad({loss * fixed.factor}, tensors(bertrand_torch_weights));
+  }
+  const c10::AutoGradMode no_gradients(false);
+  std::vector<at::Tensor> sums = gradients();
+  at::_foreach_add_(sums, added);
+}
+
 double TorchEngine::backward(const BertrandTorchBatch& batch, const BertrandTorchDropout& dropout,
                              double weight) {
   const c10::DeviceGuard guard(device_);
   const c10::AutoGradMode with_gradients(true);
   optimizer();  // its memory, before the first step's
+  const double factor = scales_ ? weight * loss_scale_ : weight;
+  if (dropout.hidden != step_dropout_.hidden || dropout.attention != step_dropout_.attention) {
+    step_dropout_ = dropout;
+    if (steps_) {
+      steps_->forget();
+    }
+  }
+  if (steps_) {
+    gradients();  // so that they stay where they are
+  }
+  if (!example_masks_ && (dropout.hidden > 0 || dropout.attention > 0)) {
+    seed_generator(dropout, batch.keys[0], device_);
+  }
+  if (const auto fixed = run_fixed(steps_, kMostInStep, batch, factor)) {
+    return fixed->item<double>();
+  }
   const DeviceBatch on_device = to_device(batch, device_);
   Pass how = pass(/*plain_attention=*/example_masks_);
-  how.dropout = PassDropout(dropout, example_masks_, on_device, device_);
+  how.dropout = PassDropout(dropout, example_masks_);
   const at::Tensor loss = span_loss(model_->forward(on_device, how), on_device);
-  (loss * (scales_ ? weight * loss_scale_ : weight)).backward();
+  (loss * factor).backward();
   return loss.item<double>();
 }
 
 BertrandTorchReport TorchEngine::step(double learning_rate,
                                       const BertrandTorchOptimizer& settings) {
   const c10::DeviceGuard guard(device_);
+  weights_changed_ = true;
   std::vector<at::Tensor> with = gradients();
   BertrandTorchReport report{sizeof(BertrandTorchReport), 0, /*repeat=*/0};
   report.gradient_norm = optimizer().step(learning_rate, settings, scales_ ? loss_scale_ : 1, with);

@@ -9,6 +9,7 @@
 
 #include "engine/torch/attention.h"
 #include "engine/torch/batch.h"
+#include "engine/torch/fixed_passes.h"
 #include "engine/torch/model.h"
 #include "engine/torch/optimizer.h"
 #include "engine/torch_border.h"
@@ -47,6 +48,11 @@ class TorchEngine {
 
   Optimizer& optimizer();
   Pass pass(bool plain_attention) const;
+  void refresh_rounded_weights();
+  void make_fixed_passes();
+  std::optional<at::Tensor> run_fixed(std::optional<FixedPasses>& passes, size_t most,
+                                      const BertrandTorchBatch& batch, double factor);
+  void add_gradients(const FixedShape& shape, const FixedPasses::Tensors& fixed);
   std::vector<at::Tensor> tensors(BertrandTorchKind kind) const;
   std::vector<at::Tensor> gradients() const;
 
@@ -56,11 +62,14 @@ class TorchEngine {
   bool example_masks_ = false;
   int64_t head_size_ = 0;
   std::shared_ptr<Model> model_;
+  bool weights_changed_ = true;  ///< since they were rounded
   std::vector<Parameter> parameters_;
   std::optional<Optimizer> optimizer_;
   bool scales_ = false;  ///< losses, for fp16
   double loss_scale_ = 65536;
   uint64_t good_steps_ = 0;
+  BertrandTorchDropout step_dropout_{};  ///< of the last step; its probabilities are recorded
+  std::optional<FixedPasses> answers_, steps_;
 };
 
 }  // namespace bertrand::plugin

@@ -1,9 +1,11 @@
 #include "engine/torch/model.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <limits>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace bertrand::plugin {
 namespace {
@@ -15,6 +17,30 @@ at::Tensor unset(at::IntArrayRef shape, const c10::Device& device) {
   return at::empty(shape, at::TensorOptions(at::kFloat).device(device));
 }
 
+/// The weights of a product, or of several one below the other, as passes without gradients read
+/// them: rounded once for all passes until they change. They stay where they are in memory.
+struct Rounded {
+  bool serves(at::ScalarType type) const {
+    return weight.defined() && weight.scalar_type() == type && !c10::GradMode::is_enabled();
+  }
+  void take(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& biases,
+            at::ScalarType type) {
+    take(weights, type, weight);
+    take(biases, type, bias);
+  }
+
+  at::Tensor weight, bias;
+
+ private:
+  static void take(const std::vector<at::Tensor>& from, at::ScalarType type, at::Tensor& to) {
+    const at::Tensor all = from.size() == 1 ? from.front() : at::cat(from);
+    if (!to.defined() || to.scalar_type() != type) {
+      to = at::empty(all.sizes(), all.options().dtype(type));
+    }
+    to.copy_(all);
+  }
+};
+
 struct Linear : Module {
   Linear(int64_t in, int64_t out, const c10::Device& device)
       : weight(register_parameter("weight", unset({out, in}, device))),
@@ -22,10 +48,14 @@ struct Linear : Module {
 
   /// x [T, in] W^T + b, computed in `type`, the weights rounded to it; [T, out] of that type.
   at::Tensor forward(const at::Tensor& x, at::ScalarType type) const {
+    if (rounded.serves(type)) {
+      return at::linear(x.to(type), rounded.weight, rounded.bias);
+    }
     return at::linear(x.to(type), weight.to(type), bias.to(type));
   }
 
   at::Tensor weight, bias;
+  Rounded rounded;
 };
 
 struct Embedding : Module {
@@ -106,14 +136,21 @@ struct SelfAttention : Module {
 
   at::Tensor forward(const at::Tensor& x, const DeviceBatch& batch, const Pass& pass,
                      int64_t layer) const {
-    const at::Tensor rounded = x.to(pass.products);
-    return attention(pass.attention, query->forward(rounded, pass.products),
-                     key->forward(rounded, pass.products), value->forward(rounded, pass.products),
-                     heads, layer, batch, pass.dropout);
+    const at::Tensor rows = x.to(pass.products);
+    if (rounded.serves(pass.products)) {
+      const std::vector<at::Tensor> parts =
+          at::linear(rows, rounded.weight, rounded.bias).chunk(3, /*dim=*/1);
+      return attention(pass.attention, parts[0], parts[1], parts[2], heads, layer, batch,
+                       pass.dropout);
+    }
+    return attention(pass.attention, query->forward(rows, pass.products),
+                     key->forward(rows, pass.products), value->forward(rows, pass.products), heads,
+                     layer, batch, pass.dropout);
   }
 
   int64_t heads;
   std::shared_ptr<Linear> query, key, value;
+  Rounded rounded;  // of all three, so that they are one product
 };
 
 struct Attention : Module {
@@ -163,6 +200,20 @@ struct Layer : Module {
                            DropoutSite::output);
   }
 
+  void round_weights(at::ScalarType type) const {
+    SelfAttention& self = *attention->self;
+    std::vector<at::Tensor> weights;
+    std::vector<at::Tensor> biases;
+    for (const auto& one : {self.query, self.key, self.value}) {
+      weights.push_back(one->weight);
+      biases.push_back(one->bias);
+    }
+    self.rounded.take(weights, biases, type);
+    for (const auto& one : {attention->output->dense, intermediate->dense, output->dense}) {
+      one->rounded.take({one->weight}, {one->bias}, type);
+    }
+  }
+
   std::shared_ptr<Attention> attention;
   std::shared_ptr<Intermediate> intermediate;
   std::shared_ptr<Output> output;
@@ -206,6 +257,12 @@ Model::Model(const BertrandTorchConfig& config, const c10::Device& device)
 }
 
 Model::~Model() = default;
+
+void Model::round_weights(at::ScalarType type) {
+  for (const auto& layer : parts_->bert->encoder->layers) {
+    layer->round_weights(type);
+  }
+}
 
 Scores Model::forward(const DeviceBatch& batch, const Pass& pass, std::vector<at::Tensor>* states) {
   const auto keep = [&](const at::Tensor& x) {

@@ -31,6 +31,11 @@ class Model : public torch::nn::Module {
   Model(const BertrandTorchConfig& config, const c10::Device& device);
   ~Model() override;
 
+  /// Passes without gradients whose products are of this type, not f32, read the weights of layers
+  /// as they are now, rounded to it; to be called again when they have changed. The rounded ones
+  /// stay where they are in memory.
+  void round_weights(at::ScalarType type);
+
   /// What leaves the embeddings and each layer goes to `states` where that is not null, [T,
   /// hidden_size] each.
   Scores forward(const DeviceBatch& batch, const Pass& pass,

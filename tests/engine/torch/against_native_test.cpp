@@ -8,37 +8,14 @@
 #include <gtest/gtest.h>
 
 #include "engine/cpu/small_engine.h"
-#include "torch_tests.h"
+#include "twin.h"
 
 namespace bertrand::test {
 namespace {
 
-/// What `store` writes of each parameter is what `load` reads.
-template <typename Store, typename Load>
-void copy_values(const Store& store, const Load& load) {
-  std::vector<std::vector<float>> values;
-  store([&](const ParameterInfo&, std::span<const float> stored) {
-    values.emplace_back(stored.begin(), stored.end());
-  });
-  size_t next = 0;
-  load([&](const ParameterInfo&, std::span<float> loaded) {
-    std::copy(values[next].begin(), values[next].end(), loaded.begin());
-    ++next;
-  });
-}
-
-/// The same weights in LibTorch.
-std::unique_ptr<EngineWithStates> twin_of(const Engine& native, const TorchOptions& options = {}) {
-  auto engine = torch_engine(native.config(), options);
-  copy_values([&](const ParameterWriter& write) { native.store_parameters(write); },
-              [&](const ParameterReader& read) { engine->load_parameters(read); });
-  return engine;
-}
-
 /// Weights, moments and steps of one engine into another.
 void copy_state(const Engine& from, Engine& to) {
-  copy_values([&](const ParameterWriter& write) { from.store_parameters(write); },
-              [&](const ParameterReader& read) { to.load_parameters(read); });
+  copy_parameters(from, to);
   for (const Moment moment : {Moment::first, Moment::second}) {
     copy_values([&](const ParameterWriter& write) { from.store_moments(moment, write); },
                 [&](const ParameterReader& read) { to.load_moments(moment, read, from.steps()); });
