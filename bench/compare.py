@@ -1,8 +1,6 @@
 """Measures Bertrand and its peers in turns; started by bench/compare, which describes the flags."""
 
-import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -10,111 +8,21 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 import compare_models
 import compare_report
+from compare_base import HERE, Comparison, Failed
+from compare_flags import parse_flags
 from compare_report import MOST_SPREAD, floor_of
 
-HERE = Path(__file__).parent
-MODELS = ["minilm", "bert-base"]
-# In this order, so that what time does not suffice for matters least.
-WORK = ["ask", "bench", "inference", "int8", "bf16", "training", "latency", "memory"]
-PEERS = ["torch", "torch-compile", "onnxruntime", "openvino"]
 PEERS_INT8 = ["torch", "onnxruntime"]
-TOLERANCE = 2e-3  # of f32 scores, whose size is about 1
 
 
-class Failed(Exception):
-    """Something that was to be measured cannot be."""
+class NativeComparison(Comparison):
+    """The native engine and its peers on the CPU."""
 
-
-class Side:
-    """A program that obeys lines; see compare_side.cpp and compare_peer.py."""
-
-    def __init__(self, name, command):
-        self.name = name
-        self.process = subprocess.Popen(
-            [str(word) for word in command],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self.read()
-
-    def read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise Failed(f"{self.name} ended with code {self.process.wait()}")
-        return json.loads(line)
-
-    def ask(self, *words):
-        try:
-            print(*words, file=self.process.stdin, flush=True)
-        except BrokenPipeError:
-            pass
-        return self.read()
-
-    def seconds(self, *words):
-        return self.ask(*words)["seconds"]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *ignored):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-class Comparison:
     def __init__(self, flags, about):
-        self.flags, self.about = flags, about
-        self.folder = Path(flags.out).resolve().parent / "compare-models"
-        self.rows, self.missing = [], []
+        super().__init__(flags, about)
         self.threads = {}  # best of a peer, by (peer, model)
-        self.end = time.monotonic() + 60 * flags.minutes
-
-    def tell(self, text):
-        print(text, file=sys.stderr, flush=True)
-
-    def add(self, model, what, peer, times, floor, unit="s", precision=None, void=False):
-        """`times`: ours, theirs, ratio. A run that is cut off leaves its rows."""
-        ours, theirs, ratio = times
-        precision = self.flags.precision if precision is None else precision
-        self.rows.append(dict(model=model, work=what, peer=peer, bertrand=ours, other=theirs,
-                              ratio=ratio, floor=floor, unit=unit,
-                              precision=precision, void=void))  # fmt: skip
-        self.tell(compare_report.line_of(self.rows[-1]))
-        self.save()
-
-    def save(self):
-        out = self.about | {"rows": self.rows, "missing": self.missing}
-        Path(self.flags.out).write_text(json.dumps(out, indent=1) + "\n")
-
-    def ours(self, model, windows, precision):
-        folder = self.folder / model
-        return Side("bertrand", [self.flags.bin / "bench_compare", folder, folder / windows,
-                                 self.flags.threads, precision])  # fmt: skip
-
-    def peer(self, name, model, windows, precision):
-        folder = self.folder / model
-        return Side(name, [sys.executable, HERE / "compare_peer.py", name, folder,
-                           folder / windows, self.flags.threads, precision])  # fmt: skip
-
-    def try_to(self, what, act, *values):
-        """What fails, or would begin too late, is told and does not stop the rest."""
-        if time.monotonic() > self.end:
-            self.missing.append(f"{what} (the time is up)")
-            return
-        try:
-            act(*values)
-        except Failed as failure:
-            self.missing.append(f"{what} ({failure})")
-            self.tell(f"compare: {self.missing[-1]}")
-
-    def pairs(self, turn):
-        """turn(i) -> (seconds of ours, of theirs), in turns; the medians, and that of the ratios."""
-        times = [turn(i) for i in range(self.flags.pairs)]
-        ours, theirs = (statistics.median(column) for column in zip(*times))
-        return ours, theirs, statistics.median(other / own for own, other in times)
 
     def latency_pairs(self, ours, other, tokens):
         turns = 2 if self.flags.quick else 8
@@ -122,20 +30,6 @@ class Comparison:
             side.ask("latency", tokens, 2)
         return self.pairs(lambda i: tuple(statistics.median(side.seconds("latency", tokens, turns))
                                           for side in (ours, other)))  # fmt: skip
-
-    def check_logits(self, model, ours, other, precision):
-        """Of some windows, before anything is timed."""
-        files = [self.folder / f"{side.name}.logits" for side in (ours, other)]
-        for side, file in zip((ours, other), files):
-            side.ask("logits", file, 0, 16)
-        own, theirs = (np.fromfile(file, np.float32) for file in files)
-        if own.size != theirs.size or not np.isfinite(own).all():
-            raise SystemExit(f"compare: {model}: logits of {other.name} and Bertrand do not match.")
-        off, size = float(np.abs(own - theirs).max()), float(np.abs(theirs).max())
-        self.tell(f"{model}, {precision}: logits of {other.name} and Bertrand differ by {off:.1e} "
-                  f"of {size:.1f} at most.")  # fmt: skip
-        if precision == "fp32" and off > TOLERANCE * max(1, size):
-            raise SystemExit(f"compare: {model}: the logits are not equal, so times say nothing.")
 
     def set_threads(self, peer, model, seconds):
         """The peer's best of one thread and all; `seconds()` times some of its work. What PyTorch
@@ -339,42 +233,11 @@ class Comparison:
                  precision=precision)  # fmt: skip
 
     def run(self):
-        for model in self.flags.model:
-            compare_models.prepare(model, self.folder / model)
-        for work in self.flags.work:
-            if work == "ask":
-                self.ask()
-                continue
-            for model in self.flags.model:
-                getattr(self, work)(model)
-
-
-def choice(text, known):
-    names = known if text == "all" else text.split(",")
-    for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name} is not one of {', '.join(known)}, all")
-    return names
-
-
-def parse_flags():
-    parser = argparse.ArgumentParser(prog="compare", add_help=False)
-    parser.add_argument("--bin", type=lambda path: Path(path).resolve(), required=True)
-    parser.add_argument("--model", type=lambda text: choice(text, MODELS))
-    parser.add_argument("--work", type=lambda text: choice(text, WORK), default=WORK)
-    parser.add_argument("--peers", type=lambda text: choice(text, PEERS))
-    parser.add_argument("--precision", choices=["fp32", "bf16", "int8"], default="fp32")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--pairs", type=int)
-    parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--out", default=HERE.parent / "build/compare.json")
-    parser.add_argument("--quick", action="store_true")
-    flags = parser.parse_args()
-    flags.pairs = flags.pairs or (1 if flags.quick else 3)
-    flags.model = flags.model or (["minilm"] if flags.quick else MODELS)
-    quick_peers = [peer for peer in PEERS if peer != "torch-compile"]
-    flags.peers = flags.peers or (quick_peers if flags.quick else PEERS)
-    return flags
+        self.prepare(onnx=True)
+        if "ask" in self.flags.work:
+            self.ask()
+            self.flags.work.remove("ask")
+        super().run()
 
 
 def processor():
@@ -387,9 +250,16 @@ def processor():
 def main():
     flags = parse_flags()
     about = dict(processor=processor(), threads=flags.threads,
-                 date=time.strftime("%Y-%m-%d", time.gmtime()),
-                 versions=compare_models.versions(), quick=flags.quick)  # fmt: skip
-    comparison = Comparison(flags, about)
+                 date=time.strftime("%Y-%m-%d", time.gmtime()), quick=flags.quick)  # fmt: skip
+    if flags.engine == "torch":
+        import compare_device
+
+        about["versions"] = compare_models.versions(compare_models.PACKAGES_TORCH)
+        about["device"] = compare_device.name_of(flags.device)
+        comparison = compare_device.DeviceComparison(flags, about)
+    else:
+        about["versions"] = compare_models.versions(compare_models.PACKAGES)
+        comparison = NativeComparison(flags, about)
     comparison.run()
     comparison.save()
     print(compare_report.table(about, comparison.rows, comparison.missing))

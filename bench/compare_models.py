@@ -11,10 +11,11 @@ SHAPES = {
     "bert-base": {},
 }
 PACKAGES = ["torch", "transformers", "onnx", "onnxruntime", "openvino"]
+PACKAGES_TORCH = PACKAGES[:2]
 
 
-def versions():
-    return {package: version(package) for package in PACKAGES}
+def versions(packages):
+    return {package: version(package) for package in packages}
 
 
 def lengths(name):
@@ -22,6 +23,11 @@ def lengths(name):
     header = Path(__file__).parent.parent / "src/measure/squad_lengths.h"
     found = re.search(name + r"\[\] = \{([^}]*)\}", header.read_text())
     return [int(length) for length in found[1].split(",")]
+
+
+def many_lengths():
+    """For batches of 128 windows, ten of them, all full."""
+    return sorted(4 * lengths("kInferenceLengths") + [128] * 4)
 
 
 def write_windows(path, all_lengths, seed):
@@ -73,10 +79,8 @@ def write_onnx(model, folder, shape):
     fused.save_model_to_file(str(folder / "fused.onnx"))
 
 
-def prepare(name, folder):
-    """A model folder that all load, in `folder` unless it is there already."""
-    if (folder / "complete").exists():
-        return
+def make_model(name, folder):
+    """A model folder that PyTorch and Bertrand load, and the windows."""
     import torch
     from transformers import BertConfig, BertForQuestionAnswering
 
@@ -84,11 +88,24 @@ def prepare(name, folder):
     torch.manual_seed(1)
     # Wider weights than usual, so that attention and answers are far from even.
     shape = BertConfig(**SHAPES[name], initializer_range=0.05)
-    shape._attn_implementation = "eager"  # the form whose attention ONNX Runtime knows
-    model = BertForQuestionAnswering(shape)
-    model.save_pretrained(folder)
+    BertForQuestionAnswering(shape).save_pretrained(folder)
     (folder / "vocab.txt").write_text("".join(f"word{i}\n" for i in range(shape.vocab_size)))
+    (folder / "weights").touch()
+
+
+def prepare(name, folder, onnx=True):
+    """All that is measured on, in `folder` unless it is there already; without `onnx` for PyTorch
+    alone."""
+    complete = folder / "complete"
+    if not complete.exists() and not (folder / "weights").exists():
+        make_model(name, folder)
     write_windows(folder / "inference.txt", lengths("kInferenceLengths"), seed=1)
     write_windows(folder / "training.txt", lengths("kTrainingLengths"), seed=2)
-    write_onnx(model, folder, shape)
-    (folder / "complete").touch()
+    write_windows(folder / "many.txt", many_lengths(), seed=3)
+    if onnx and not complete.exists():
+        from transformers import BertForQuestionAnswering
+
+        # The form whose attention ONNX Runtime knows.
+        model = BertForQuestionAnswering.from_pretrained(folder, attn_implementation="eager")
+        write_onnx(model, folder, model.config)
+        complete.touch()

@@ -1,7 +1,7 @@
 """A peer's side of bench/compare: obeys the lines that bench_compare obeys, with two fields more,
 and one of its own: `threads N`, to compute with so many.
 
-Usage: compare_peer.py NAME MODEL-FOLDER WINDOWS-FILE THREADS PRECISION
+Usage: compare_peer.py NAME MODEL-FOLDER WINDOWS-FILE THREADS PRECISION [DEVICE]
 
     inference FIRST STRIDE BATCH PAD
     train FIRST STRIDE BATCH STEPS LENGTH PAD
@@ -10,6 +10,7 @@ BATCH is how many windows are computed at once, PAD the length they are padded t
 longest in the batch.
 """
 
+import copy
 import json
 import resource
 import sys
@@ -29,8 +30,9 @@ class Windows:
             question, start, end, *ids = map(int, line.split())
             self.all.append((question, start, end, ids))
 
-    def batch(self, windows, pad=0):
+    def batch(self, windows, pad=0, multiple=1):
         longest = max(pad, max(len(ids) for _, _, _, ids in windows))
+        longest = -(-longest // multiple) * multiple
         shape = (len(windows), longest)
         ids, segments, mask = (np.zeros(shape, np.int64) for _ in range(3))
         for row, (question, _, _, tokens) in enumerate(windows):
@@ -39,52 +41,80 @@ class Windows:
             mask[row, : len(tokens)] = 1
         return ids, mask, segments
 
-    def batches(self, first, stride, size, pad):
+    def batches(self, first, stride, size, pad, multiple):
         chosen = self.all[first::stride]
         for begin in range(0, len(chosen), size):
-            yield self.batch(chosen[begin : begin + size], pad)
+            yield self.batch(chosen[begin : begin + size], pad, multiple)
 
 
-class Torch:
+class Peer:
+    multiple = 1  # of which lengths are padded to one
+
+    def finish(self):
+        """Returns when all that was begun is done."""
+
+
+class Torch(Peer):
     """PyTorch by transformers' BERT, attention by scaled_dot_product_attention."""
 
-    def __init__(self, folder, threads, precision, compiled=False):
+    compiled = None  # what torch.compile is given, where it is used
+
+    def __init__(self, folder, threads, precision, device):
         import torch
         from transformers import BertForQuestionAnswering
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         warnings.simplefilter("ignore")  # of what is to leave PyTorch one day
-        if compiled and precision == "int8":
+        if self.compiled and precision == "int8":
             raise SystemExit("Compiled PyTorch is not measured in int8.")
-        self.torch = torch
+        self.torch, self.device = torch, torch.device(device)
         torch.set_num_threads(threads)
         self.bf16 = precision == "bf16"
         self.plain = BertForQuestionAnswering.from_pretrained(
             folder, attn_implementation="sdpa", dtype=torch.float32
-        )
+        ).to(self.device)
         if precision == "int8":
             self.plain = torch.ao.quantization.quantize_dynamic(
                 self.plain, {torch.nn.Linear}, dtype=torch.qint8
             )
-        self.model = torch.compile(self.plain, dynamic=True) if compiled else self.plain
-        self.optimizer = None
+        self.training = self.maybe_compiled(self.plain)
+        self.answering = self.optimizer = None
+
+    def maybe_compiled(self, model):
+        if not self.compiled:
+            return model
+        self.torch._dynamo.config.cache_size_limit = 64  # lengths, each of which may be compiled
+        return self.torch.compile(model, **self.compiled)
+
+    def finish(self):
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize(self.device)
 
     def set_threads(self, threads):
         self.torch.set_num_threads(threads)
 
-    def call(self, ids, mask, segments):
-        tensor = self.torch.from_numpy
-        with self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bf16):
-            return self.model(
-                input_ids=tensor(ids), attention_mask=tensor(mask), token_type_ids=tensor(segments)
-            )
+    def call(self, model, batch):
+        ids, mask, segments = (self.torch.from_numpy(put).to(self.device) for put in batch)
+        if self.device.type == "cuda":
+            self.torch.compiler.cudagraph_mark_step_begin()
+        autocasts = self.bf16 and model is self.training
+        with self.torch.autocast(self.device.type, self.torch.bfloat16, enabled=autocasts):
+            return model(input_ids=ids, attention_mask=mask, token_type_ids=segments)
 
-    def scores(self, ids, mask, segments):
+    def make_answering(self):
+        """On devices weights are rounded once, not each time; the CPU does that by itself."""
         self.plain.eval()
+        self.answering = self.training
+        if self.bf16 and self.device.type != "cpu":
+            self.answering = self.maybe_compiled(copy.deepcopy(self.plain).to(self.torch.bfloat16))
+
+    def scores(self, *batch):
+        if self.answering is None:
+            self.make_answering()
         with self.torch.inference_mode():
-            out = self.call(ids, mask, segments)
-        return out.start_logits.float().numpy(), out.end_logits.float().numpy()
+            out = self.call(self.answering, batch)
+        return [scores.float().cpu().numpy() for scores in (out.start_logits, out.end_logits)]
 
     def make_optimizer(self):
         # Biases and LayerNorm do not decay, as in Bertrand.
@@ -101,9 +131,10 @@ class Torch:
         if self.optimizer is None:
             self.make_optimizer()
         self.plain.train()
-        out = self.call(*batch)
+        self.answering = None
+        out = self.call(self.training, batch)
         entropy = self.torch.nn.functional.cross_entropy
-        starts, ends = self.torch.tensor(starts), self.torch.tensor(ends)
+        starts, ends = (self.torch.tensor(places, device=self.device) for places in (starts, ends))
         loss = (entropy(out.start_logits, starts) + entropy(out.end_logits, ends)) / 2
         loss.backward()
         self.torch.nn.utils.clip_grad_norm_(self.plain.parameters(), 1.0)
@@ -111,13 +142,26 @@ class Torch:
         self.optimizer.zero_grad()
 
 
+class TorchCompile(Torch):
+    """Compiled for any length."""
+
+    compiled = {"dynamic": True}
+
+
+class TorchStatic(Torch):
+    """Compiled for each length that is a multiple of 64, on GPUs as CUDA graphs."""
+
+    compiled = {"dynamic": False, "mode": "reduce-overhead"}
+    multiple = 64
+
+
 NAMES = ["input_ids", "attention_mask", "token_type_ids"]
 
 
-class OnnxRuntime:
+class OnnxRuntime(Peer):
     """ONNX Runtime with its own optimizer's fused attention, LayerNorm and GELU."""
 
-    def __init__(self, folder, threads, precision):
+    def __init__(self, folder, threads, precision, _device):
         import onnxruntime
 
         model = Path(folder) / "fused.onnx"
@@ -147,10 +191,10 @@ class OnnxRuntime:
         return self.session.run(None, {name: given[name] for name in self.names})[:2]
 
 
-class OpenVino:
+class OpenVino(Peer):
     """OpenVINO on the CPU, computing in f32 also where it would choose bf16."""
 
-    def __init__(self, folder, threads, precision):
+    def __init__(self, folder, threads, precision, _device):
         if precision not in ("fp32", "bf16"):
             raise SystemExit(f"OpenVINO is not measured in {precision}.")
         self.folder = folder
@@ -180,7 +224,8 @@ class OpenVino:
 
 PEERS = {
     "torch": Torch,
-    "torch-compile": lambda *all: Torch(*all, compiled=True),
+    "torch-compile": TorchCompile,
+    "torch-static": TorchStatic,
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
 }
@@ -199,20 +244,22 @@ class Side:
     def logits(self, path, first, stride):
         with open(path, "wb") as file:
             for window in self.windows.all[int(first) :: int(stride)]:
-                start, end = self.peer.scores(*self.windows.batch([window]))
+                arrays = self.windows.batch([window], 0, self.peer.multiple)
+                start, end = self.peer.scores(*arrays)
                 for scores in (start, end):
-                    file.write(np.ascontiguousarray(scores[0], np.float32).tobytes())
+                    scores = scores[0][: len(window[3])]
+                    file.write(np.ascontiguousarray(scores, np.float32).tobytes())
         return {}
 
     def inference(self, first, stride, batch, pad):
         begin = time.perf_counter()
-        for arrays in self.windows.batches(first, stride, batch, pad):
+        for arrays in self.windows.batches(first, stride, batch, pad, self.peer.multiple):
             self.peer.scores(*arrays)
         return {"seconds": time.perf_counter() - begin}
 
     def latency(self, tokens, count):
         question, start, end, ids = self.windows.all[-1]
-        arrays = self.windows.batch([(question, start, end, ids[:tokens])])
+        arrays = self.windows.batch([(question, start, end, ids[:tokens])], 0, self.peer.multiple)
         seconds = []
         for _ in range(count):
             begin = time.perf_counter()
@@ -228,9 +275,9 @@ class Side:
             for question, start, end, ids in self.windows.all[at : at + batch]:
                 repeats = -(-length // len(ids)) if length else 1
                 chosen.append((question, start, end, (ids * repeats)[: length or None]))
-            self.peer.train(
-                self.windows.batch(chosen, pad), [w[1] for w in chosen], [w[2] for w in chosen]
-            )
+            arrays = self.windows.batch(chosen, pad, self.peer.multiple)
+            self.peer.train(arrays, [w[1] for w in chosen], [w[2] for w in chosen])
+        self.peer.finish()
         return {"seconds": time.perf_counter() - begin}
 
     def memory(self):
@@ -238,8 +285,9 @@ class Side:
 
 
 def main():
-    name, folder, windows, threads, precision = sys.argv[1:]
-    side = Side(PEERS[name](folder, int(threads), precision), Windows(windows), int(threads))
+    name, folder, windows, threads, precision, *device = sys.argv[1:]
+    peer = PEERS[name](folder, int(threads), precision, *(device or ["cpu"]))
+    side = Side(peer, Windows(windows), int(threads))
     print(json.dumps({"name": name}), flush=True)
     for line in sys.stdin:
         what, *values = line.split()

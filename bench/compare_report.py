@@ -16,6 +16,8 @@ FLOORS = {
 # The same for both models.
 FLOORS_INT8 = {"sorted": 2.5, "latency": 1.6}
 FLOORS_ALL = {"scaling": 0.95, "own bf16": 1.6}
+# Through LibTorch on a GPU in bf16, of the time of transformers, compiled and not.
+FLOORS_DEVICE = {"training": 1.5, "latency": 2.0, "inference": 2.0}
 MOST_SPREAD = 1.5  # 99th percentile of latency by its median, at most
 
 
@@ -28,6 +30,10 @@ def floor_of(model, what, precision):
     if precision == "bf16" and not what.startswith("own"):
         return None
     return FLOORS[model].get(what)
+
+
+def device_floor_of(what, precision):
+    return FLOORS_DEVICE[what] if precision == "bf16" else None
 
 
 def number(value):
@@ -53,7 +59,8 @@ def line_of(row):
 def table(about, rows, missing):
     """Markdown, as docs/performance.md may hold it."""
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    lines = [f"{about['processor']}, {about['threads']} threads, {about['date']}; {versions}."]
+    place = f"{about['device']}; " if about.get("device") else ""
+    lines = [f"{place}{about['processor']}, {about['threads']} threads, {about['date']}; {versions}."]
     if about["quick"]:
         lines.append("Little work was done (--quick): these figures mean little.")
     lines += ["", "| model | work | precision | against | Bertrand | other | ratio | floor | |",
