@@ -75,8 +75,11 @@ target_compile_definitions(bertrand_libtorch INTERFACE
 # What compiling for CUDA takes: LibTorch's part, and the headers of the run-time and of NCCL.
 find_path(torch_cuda_headers cuda_runtime_api.h PATHS ${nvidia_includes} NO_DEFAULT_PATH NO_CACHE)
 find_path(torch_nccl_headers nccl.h PATHS ${nvidia_includes} NO_DEFAULT_PATH NO_CACHE)
+# They include some of the compiler's: of a package of its own, or of a CUDA that is installed.
+find_path(torch_crt_headers crt/host_defines.h HINTS ${nvidia_includes} PATHS /usr/local/cuda/include NO_CACHE)
 set(torch_has_cuda OFF)
-if(EXISTS ${torch_folder}/lib/libtorch_cuda.so AND torch_cuda_headers AND torch_nccl_headers)
+if(EXISTS ${torch_folder}/lib/libtorch_cuda.so AND torch_cuda_headers AND torch_nccl_headers
+   AND torch_crt_headers)
   set(torch_has_cuda ON)
 endif()
 if(BERTRAND_TORCH_CUDA STREQUAL "AUTO")
@@ -93,7 +96,7 @@ if(torch_cuda)
     set_target_properties(BertrandTorch::${name} PROPERTIES IMPORTED_LOCATION ${torch_folder}/lib/lib${name}.so)
     target_link_libraries(bertrand_libtorch INTERFACE BertrandTorch::${name})
   endforeach()
-  target_include_directories(bertrand_libtorch SYSTEM INTERFACE ${nvidia_includes})
+  target_include_directories(bertrand_libtorch SYSTEM INTERFACE ${nvidia_includes} ${torch_crt_headers})
   target_compile_definitions(bertrand_libtorch INTERFACE USE_C10D_NCCL BERTRAND_TORCH_CUDA)
 endif()
 message(STATUS "LibTorch ${torch_version} in ${torch_folder}; C++11 ABI ${torch_abi}, CUDA ${torch_cuda}")
