@@ -17,12 +17,28 @@ from compare_report import MOST_SPREAD, floor_of
 PEERS_INT8 = ["torch", "onnxruntime"]
 
 
+def batch_of(lengths, index, size):
+    """The lengths of a batch, as the sides choose its windows."""
+    begin = index * size % len(lengths)
+    return lengths[begin : begin + size]
+
+
 class NativeComparison(Comparison):
     """The native engine and its peers on the CPU."""
 
     def __init__(self, flags, about):
         super().__init__(flags, about)
         self.threads = {}  # best of a peer, by (peer, model)
+        self.product = {}  # R of a model, in FLOP/s, where it was measured
+
+    def add_pairs(self, model, what, peer, times, floor, precision, lengths):
+        """A row of seconds; `lengths`: of the windows of each turn, to tell what the floor takes."""
+        needs = None
+        if floor is not None and model in self.product:
+            work = statistics.median(compare_models.useful_work(model, turn) for turn in lengths)
+            work *= 3 if what.startswith("training") else 1
+            needs = floor * work / (times[1] * self.product[model])
+        self.add(model, what, peer, times, floor, precision=precision, needs=needs)
 
     def latency_pairs(self, ours, other, tokens):
         turns = 2 if self.flags.quick else 8
@@ -71,11 +87,12 @@ class NativeComparison(Comparison):
                 threads = self.set_threads(
                     peer, model, lambda: peer.seconds("inference", 0, stride * 8, 8, pad))  # fmt: skip
                 size = self.best_batch(peer, pad, stride)
-                self.add(model, f"inference, {what}", f"{name}, {threads}, batch {size}",
-                         self.pairs(lambda i: (
-                             ours.seconds("inference", i, stride),
-                             peer.seconds("inference", i, stride, size, pad))),
-                         floor_of(model, what, precision), precision=precision)  # fmt: skip
+                times = self.pairs(lambda i: (ours.seconds("inference", i, stride),
+                                              peer.seconds("inference", i, stride, size, pad)))  # fmt: skip
+                lengths = compare_models.lengths("kInferenceLengths")
+                self.add_pairs(model, f"inference, {what}", f"{name}, {threads}, batch {size}", times,
+                               floor_of(model, what, precision), precision,
+                               [lengths[i::stride] for i in range(self.flags.pairs)])  # fmt: skip
 
     def answer_one(self, model, name, precision):
         with self.ours(model, "inference.txt", precision) as ours, \
@@ -83,9 +100,9 @@ class NativeComparison(Comparison):
             threads = self.set_threads(
                 peer, model, lambda: statistics.median(peer.seconds("latency", 128, 3)))  # fmt: skip
             for tokens in (128, 384):
-                self.add(model, f"latency, {tokens} tokens", f"{name}, {threads}",
-                         self.latency_pairs(ours, peer, tokens),
-                         floor_of(model, "latency", precision), precision=precision)  # fmt: skip
+                self.add_pairs(model, f"latency, {tokens} tokens", f"{name}, {threads}",
+                               self.latency_pairs(ours, peer, tokens),
+                               floor_of(model, "latency", precision), precision, [[tokens]])  # fmt: skip
 
     def inference(self, model):
         for name in self.flags.peers:
@@ -120,15 +137,21 @@ class NativeComparison(Comparison):
                          self.latency_pairs(int8, fp32, tokens), None, precision="int8")  # fmt: skip
 
     def training_pairs(self, model, ours, other):
-        """Steps of 32 windows; of BERT-base one a turn: short, middle and long windows."""
+        """Steps of 32 windows; of BERT-base one a turn: short, middle and long windows. Times, and the
+        lengths of each turn's windows."""
         batch, steps = (2, 1) if self.flags.quick else (32, 4 if model == "minilm" else 1)
         for side in (ours, other):  # two lengths, so that compilation is done with
             side.ask("train", 0, 7, batch, 2, 0, 0)
-        batches = len(compare_models.lengths("kTrainingLengths")) // batch
-        first = 1 if steps > 1 else batches // 3
-        return self.pairs(lambda i: tuple(
-            side.seconds("train", i * first + (steps == 1), batches // steps, batch, steps, 0, 0)
+        lengths = compare_models.lengths("kTrainingLengths")
+        stride = len(lengths) // batch // steps
+        first = 1 if steps > 1 else stride // 3
+        begins = [i * first + (steps == 1) for i in range(self.flags.pairs)]
+        times = self.pairs(lambda i: tuple(
+            side.seconds("train", begins[i], stride, batch, steps, 0, 0)
             for side in (ours, other)))  # fmt: skip
+        return times, [[length for step in range(steps)
+                        for length in batch_of(lengths, begin + step * stride, batch)]
+                       for begin in begins]  # fmt: skip
 
     def train(self, model, name):
         batch = 2 if self.flags.quick else 32
@@ -136,14 +159,20 @@ class NativeComparison(Comparison):
         with self.ours(model, "training.txt", precision) as ours, \
                 self.peer(name, model, "training.txt", precision) as peer:  # fmt: skip
             threads = self.set_threads(peer, model, lambda: peer.seconds("train", 0, 1, 4, 1, 0, 0))
-            self.add(model, f"training, batches of {batch}", f"{name}, {threads}",
-                     self.training_pairs(model, ours, peer), floor_of(model, "train", precision))  # fmt: skip
-            if name == "torch":
-                peer.ask("train", 0, 1, 2, 1, 0, 384)
-                self.add(model, f"training, {batch}, padded", f"{name}, {threads}", self.pairs(
-                    lambda i: tuple(side.seconds("train", 5 + i, 1, batch, 1, 0, 384)
-                                    for side in (ours, peer))
-                ), floor_of(model, "train-padded", precision))  # fmt: skip
+            times, lengths = self.training_pairs(model, ours, peer)
+            self.add_pairs(model, f"training, batches of {batch}", f"{name}, {threads}", times,
+                           floor_of(model, "train", precision), precision, lengths)  # fmt: skip
+            if name != "torch":
+                return
+            # BERT-base's 12,288 tokens at once would take PyTorch more than 20 GB.
+            parts = 4 if model == "bert-base" and batch == 32 else 1
+            peer.ask("train", 0, 1, 2, 1, 0, 384)
+            times = self.pairs(lambda i: (ours.seconds("train", 5 + i, 1, batch, 1, 0),
+                                          peer.seconds("train", 5 + i, 1, batch, 1, 0, 384, parts)))  # fmt: skip
+            lengths = compare_models.lengths("kTrainingLengths")
+            self.add_pairs(model, f"training, {batch}, padded", f"{name}, {threads}", times,
+                           floor_of(model, "train-padded", precision), precision,
+                           [batch_of(lengths, 5 + i, batch) for i in range(self.flags.pairs)])  # fmt: skip
 
     def training(self, model):
         for name in self.flags.peers:
@@ -153,9 +182,9 @@ class NativeComparison(Comparison):
     def own_bf16(self, model):
         with self.ours(model, "training.txt", "bf16") as bf16, \
                 self.ours(model, "training.txt", "fp32") as fp32:  # fmt: skip
+            times, _ = self.training_pairs(model, bf16, fp32)
             self.add(model, f"training, batches of {2 if self.flags.quick else 32}",
-                     "Bertrand, fp32", self.training_pairs(model, bf16, fp32),
-                     floor_of(model, "own bf16", "bf16"), precision="bf16")  # fmt: skip
+                     "Bertrand, fp32", times, floor_of(model, "own bf16", "bf16"), precision="bf16")  # fmt: skip
 
     def bf16(self, model):
         self.try_to(f"bf16 training of {model}", self.own_bf16, model)
@@ -184,6 +213,8 @@ class NativeComparison(Comparison):
             raise Failed(f"bertrand bench ended with code {out.returncode}")
         row = json.loads(out.stdout)["rows"][0]
         void = row["void"]
+        if not void and work in ("inference", "training"):
+            self.product[model] = 1e9 * row["product_gflops"]
         if work.startswith("latency"):
             median, excess = row["median_seconds"], row["machine_excess_seconds"]
             spread = max(1, (row["percentile_99_seconds"] - excess) / median)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,8 @@ class Failed(Exception):
 
 
 class Side:
-    """A program that obeys lines; see compare_side.cpp and compare_peer.py."""
+    """A program that obeys lines; see compare_side.cpp and compare_peer.py. It stands still while it
+    has none to obey: threads that wait in a loop for the next work would slow the other side down."""
 
     def __init__(self, name, command, variables=None):
         self.name = name
@@ -32,7 +34,7 @@ class Side:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | (variables or {}),
         )  # fmt: skip
-        self.read()
+        self.obeyed()
 
     def read(self):
         line = self.process.stdout.readline()
@@ -40,12 +42,18 @@ class Side:
             raise Failed(f"{self.name} ended with code {self.process.wait()}")
         return json.loads(line)
 
+    def obeyed(self):
+        answer = self.read()
+        self.process.send_signal(signal.SIGSTOP)
+        return answer
+
     def ask(self, *words):
+        self.process.send_signal(signal.SIGCONT)
         try:
             print(*words, file=self.process.stdin, flush=True)
         except BrokenPipeError:
             pass
-        return self.read()
+        return self.obeyed()
 
     def seconds(self, *words):
         return self.ask(*words)["seconds"]
@@ -54,6 +62,7 @@ class Side:
         return self
 
     def __exit__(self, *ignored):
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         self.process.wait()
 
@@ -68,13 +77,14 @@ class Comparison:
     def tell(self, text):
         print(text, file=sys.stderr, flush=True)
 
-    def add(self, model, what, peer, times, floor, unit="s", precision=None, void=False):
-        """`times`: ours, theirs, ratio. A run that is cut off leaves its rows."""
+    def add(self, model, what, peer, times, floor, unit="s", precision=None, void=False, needs=None):
+        """`times`: ours, theirs, ratio. `needs`: the part of R at which Bertrand would reach the
+        floor, where it is known. A run that is cut off leaves its rows."""
         ours, theirs, ratio = times
         precision = self.flags.precision if precision is None else precision
         self.rows.append(dict(model=model, work=what, peer=peer, bertrand=ours, other=theirs,
                               ratio=ratio, floor=floor, unit=unit,
-                              precision=precision, void=void))  # fmt: skip
+                              precision=precision, void=void, needs=needs))  # fmt: skip
         self.tell(compare_report.line_of(self.rows[-1]))
         self.save()
 
@@ -126,8 +136,10 @@ class Comparison:
             raise SystemExit(f"compare: {model}: the logits are not equal, so times say nothing.")
 
     def prepare(self, onnx):
+        """In a process of its own, which gives back the memory that exporting takes."""
         for model in self.flags.model:
-            compare_models.prepare(model, self.folder / model, onnx)
+            command = [sys.executable, compare_models.__file__, model, self.folder / model]
+            subprocess.run(command + (["onnx"] if onnx else []), check=True)
 
     def run(self):
         for work in self.flags.work:

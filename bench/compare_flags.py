@@ -33,7 +33,7 @@ def parse_flags():
     parser.add_argument("--precision", choices=["fp32", "bf16", "int8"])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--pairs", type=int)
-    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--out", default=HERE.parent / "build/compare.json")
     parser.add_argument("--quick", action="store_true")
     flags = parser.parse_args()

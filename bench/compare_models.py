@@ -10,6 +10,7 @@ SHAPES = {
     "minilm": dict(hidden_size=384, num_hidden_layers=6, intermediate_size=1536),
     "bert-base": {},
 }
+LAYERS, HIDDEN, INTERMEDIATE = 12, 768, 3072  # where the shape does not say
 PACKAGES = ["torch", "transformers", "onnx", "onnxruntime", "openvino"]
 PACKAGES_TORCH = PACKAGES[:2]
 
@@ -23,6 +24,15 @@ def lengths(name):
     header = Path(__file__).parent.parent / "src/measure/squad_lengths.h"
     found = re.search(name + r"\[\] = \{([^}]*)\}", header.read_text())
     return [int(length) for length in found[1].split(",")]
+
+
+def useful_work(name, all_lengths):
+    """Floating point operations of answering windows of these lengths; see docs/performance.md."""
+    shape = SHAPES[name]
+    layers = shape.get("num_hidden_layers", LAYERS)
+    hidden = shape.get("hidden_size", HIDDEN)
+    weights = layers * (4 * hidden**2 + 2 * hidden * shape.get("intermediate_size", INTERMEDIATE))
+    return sum(2 * weights * length + 4 * layers * hidden * length**2 for length in all_lengths)
 
 
 def many_lengths():
@@ -93,7 +103,7 @@ def make_model(name, folder):
     (folder / "weights").touch()
 
 
-def prepare(name, folder, onnx=True):
+def prepare(name, folder, onnx):
     """All that is measured on, in `folder` unless it is there already; without `onnx` for PyTorch
     alone."""
     complete = folder / "complete"
@@ -109,3 +119,7 @@ def prepare(name, folder, onnx=True):
         model = BertForQuestionAnswering.from_pretrained(folder, attn_implementation="eager")
         write_onnx(model, folder, model.config)
         complete.touch()
+
+
+if __name__ == "__main__":
+    prepare(sys.argv[1], Path(sys.argv[2]), onnx="onnx" in sys.argv[3:])

@@ -4,10 +4,10 @@ and one of its own: `threads N`, to compute with so many.
 Usage: compare_peer.py NAME MODEL-FOLDER WINDOWS-FILE THREADS PRECISION [DEVICE]
 
     inference FIRST STRIDE BATCH PAD
-    train FIRST STRIDE BATCH STEPS LENGTH PAD
+    train FIRST STRIDE BATCH STEPS LENGTH PAD [PARTS]
 
 BATCH is how many windows are computed at once, PAD the length they are padded to; 0: that of the
-longest in the batch.
+longest in the batch. PARTS: a step's gradients are the sum of so many parts', one after the other.
 """
 
 import copy
@@ -127,16 +127,18 @@ class Torch(Peer):
             fused=True,
         )
 
-    def train(self, batch, starts, ends):
+    def train(self, parts):
+        """An optimizer step; `parts`: arrays, starts and ends of as many windows each."""
         if self.optimizer is None:
             self.make_optimizer()
         self.plain.train()
         self.answering = None
-        out = self.call(self.training, batch)
         entropy = self.torch.nn.functional.cross_entropy
-        starts, ends = (self.torch.tensor(places, device=self.device) for places in (starts, ends))
-        loss = (entropy(out.start_logits, starts) + entropy(out.end_logits, ends)) / 2
-        loss.backward()
+        for batch, *places in parts:
+            out = self.call(self.training, batch)
+            starts, ends = (self.torch.tensor(all, device=self.device) for all in places)
+            loss = (entropy(out.start_logits, starts) + entropy(out.end_logits, ends)) / 2
+            (loss / len(parts)).backward()
         self.torch.nn.utils.clip_grad_norm_(self.plain.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -267,7 +269,11 @@ class Side:
             seconds.append(time.perf_counter() - begin)
         return {"seconds": seconds}
 
-    def train(self, first, stride, batch, steps, length, pad):
+    def part(self, windows, pad):
+        arrays = self.windows.batch(windows, pad, self.peer.multiple)
+        return arrays, [window[1] for window in windows], [window[2] for window in windows]
+
+    def train(self, first, stride, batch, steps, length, pad, parts=1):
         begin = time.perf_counter()
         for step in range(steps):
             at = (first + step * stride) * batch % len(self.windows.all)
@@ -275,8 +281,10 @@ class Side:
             for question, start, end, ids in self.windows.all[at : at + batch]:
                 repeats = -(-length // len(ids)) if length else 1
                 chosen.append((question, start, end, (ids * repeats)[: length or None]))
-            arrays = self.windows.batch(chosen, pad, self.peer.multiple)
-            self.peer.train(arrays, [w[1] for w in chosen], [w[2] for w in chosen])
+            size = batch // parts
+            self.peer.train(
+                [self.part(chosen[begin : begin + size], pad) for begin in range(0, batch, size)]
+            )
         self.peer.finish()
         return {"seconds": time.perf_counter() - begin}
 

@@ -49,11 +49,17 @@ def verdict(row):
     return "ok" if row["ratio"] >= row["floor"] else "below"
 
 
+def needs(row):
+    """At which part of R Bertrand would reach the floor: what no product reaches, none can."""
+    return "" if row.get("needs") is None else f"{row['needs']:.2f} R"
+
+
 def line_of(row):
     floor = "" if row["floor"] is None else f"{row['floor']:.2f}"
+    told = f"{verdict(row)}, it takes {needs(row)}" if needs(row) else verdict(row)
     return (f"{row['model']:<10}{row['work']:<30}{row['precision']:<6}{row['peer']:<33}"
             f"{number(row['bertrand']):>9}{number(row['other']):>9} {row['unit']:<8}"
-            f"{row['ratio']:>6.2f}  {floor} {verdict(row)}").rstrip()  # fmt: skip
+            f"{row['ratio']:>6.2f}  {floor} {told}").rstrip()  # fmt: skip
 
 
 def table(about, rows, missing):
@@ -63,14 +69,14 @@ def table(about, rows, missing):
     lines = [f"{place}{about['processor']}, {about['threads']} threads, {about['date']}; {versions}."]
     if about["quick"]:
         lines.append("Little work was done (--quick): these figures mean little.")
-    lines += ["", "| model | work | precision | against | Bertrand | other | ratio | floor | |",
-              "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines += ["", "| model | work | precision | against | Bertrand | other | ratio | floor | takes | |",
+              "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for row in rows:
         unit = row["unit"]
         floor = "" if row["floor"] is None else f"{row['floor']:.2f}"
         cells = [row["model"], row["work"], row["precision"], row["peer"],
                  f"{number(row['bertrand'])} {unit}".strip(), f"{number(row['other'])} {unit}".strip(),
-                 f"{row['ratio']:.2f}", floor, verdict(row)]  # fmt: skip
+                 f"{row['ratio']:.2f}", floor, needs(row), verdict(row)]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     with_floor = [row for row in rows if row["floor"] is not None]
     reached = sum(verdict(row) == "ok" for row in with_floor)
