@@ -22,8 +22,9 @@ class Int8Rows {
  public:
   void reserve(size_t rows, size_t columns);
 
-  /// Rounds a row: x is about scale * (q - zero). Where x has NaN or infinity, the scale is NaN.
-  void set_row(size_t row, size_t columns, const float* x);
+  /// Rounds a row: factor * x is about scale * (q - zero). Where x has NaN or infinity, the scale
+  /// is NaN.
+  void set_row(size_t row, size_t columns, const float* x, float factor = 1);
 
  private:
   friend void multiply(const struct Int8Product& product);
@@ -34,13 +35,28 @@ class Int8Rows {
   Aligned<int32_t> zeros_;
 };
 
-/// B [k, n] as 8-bit numbers, made of the rows of its transpose [n, k]. They lie in panels of
-/// kInt8Panel columns: four values of k of each column, then the next four of k.
+inline constexpr size_t kInt8Panel = 64;
+
+/// B [k, n] as 8-bit numbers. They lie in panels of `width` columns, four values of k of each
+/// column, then the next four of k; what fills a panel up is multiplied, too, and not looked at.
+struct Int8Columns {
+  size_t k, n;
+  size_t width;  ///< kInt8Panel, or for n <= width one panel of a multiple of 32
+  const int8_t* panels;
+  const float* scales;  ///< [n]
+  const int32_t* sums;  ///< [n], over k: what one of the zero point adds to the product
+};
+
+/// B of the rows of its transpose [n, k].
 struct Int8Weights {
   size_t k = 0, n = 0;
   Aligned<int8_t> panels;
-  std::vector<float> scales;  ///< [n]
-  std::vector<int32_t> sums;  ///< [n], over k: what one of the zero point adds to the product
+  std::vector<float> scales;
+  std::vector<int32_t> sums;
+
+  Int8Columns columns() const {
+    return {k, n, kInt8Panel, panels.data(), scales.data(), sums.data()};
+  }
 
   /// Room for them; until its row is set, a column is zero.
   void reserve(size_t n, size_t k);
@@ -54,13 +70,11 @@ struct Int8Weights {
   int8_t* column(size_t row);
 };
 
-inline constexpr size_t kInt8Panel = 64;
-
 /// C [m, n] = A B + bias, the first m rows of A.
 struct Int8Product {
   size_t m;
   const Int8Rows* a;
-  const Int8Weights* b;
+  Int8Columns b;
   const float* bias;  ///< [n]
   float* c;
   size_t c_stride;

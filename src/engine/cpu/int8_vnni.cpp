@@ -1,5 +1,7 @@
 #include "engine/cpu/int8_vnni.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -17,22 +19,38 @@ namespace bertrand::cpu {
 
 namespace {
 
-constexpr size_t kVectors = 4;  // of 16 columns
-constexpr size_t kPanelBytes = 256;
+constexpr size_t kLanes = 16;
+constexpr size_t kMostVectors = 4;
+
+/// Not __m512i, which holds numbers of 64 bits to GCC 12: it would keep two of each sum, one of
+/// them in memory.
+using Sums = int32_t __attribute__((vector_size(64)));
+
+/// The columns of a vector that are there.
+BERTRAND_VNNI inline __mmask16 mask_of(size_t columns, size_t vector) {
+  const size_t left = std::min(kLanes, columns - vector * kLanes);
+  return static_cast<__mmask16>((1U << left) - 1);
+}
 
 // Unrolled, so that the sums stay in registers.
-template <size_t kRows>
-BERTRAND_VNNI void tile(size_t groups, const uint8_t* a, size_t a_stride, const int8_t* b,
-                        int32_t* sums) {
-  __m512i all[kRows][kVectors];
+template <size_t kRows, size_t kVectors>
+BERTRAND_VNNI void compute(const Int8Tile& tile) {
+  Sums sums[kRows][kVectors];
+  __mmask16 masks[kVectors];
+  HWY_UNROLL(6)
+  for (size_t j = 0; j < kVectors; ++j) {
+    masks[j] = mask_of(tile.columns, j);
+  }
   HWY_UNROLL(6)
   for (size_t i = 0; i < kRows; ++i) {
     HWY_UNROLL(6)
     for (size_t j = 0; j < kVectors; ++j) {
-      all[i][j] = _mm512_setzero_si512();
+      sums[i][j] = Sums{};
     }
   }
-  for (size_t group = 0; group < groups; ++group) {
+  const uint8_t* a = tile.a;
+  const int8_t* b = tile.b;
+  for (size_t group = 0; group < tile.groups; ++group) {
     __m512i vectors[kVectors];
     HWY_UNROLL(6)
     for (size_t j = 0; j < kVectors; ++j) {
@@ -41,44 +59,58 @@ BERTRAND_VNNI void tile(size_t groups, const uint8_t* a, size_t a_stride, const 
     HWY_UNROLL(6)
     for (size_t i = 0; i < kRows; ++i) {
       int four;
-      std::memcpy(&four, a + i * a_stride + group * sizeof four, sizeof four);
+      std::memcpy(&four, a + i * tile.a_stride, sizeof four);
       const __m512i factors = _mm512_set1_epi32(four);
       HWY_UNROLL(6)
       for (size_t j = 0; j < kVectors; ++j) {
-        all[i][j] = _mm512_dpbusd_epi32(all[i][j], factors, vectors[j]);
+        sums[i][j] = reinterpret_cast<Sums>(
+            _mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sums[i][j]), factors, vectors[j]));
       }
     }
-    b += kPanelBytes;
+    a += sizeof(int);
+    b += tile.b_stride;
   }
   HWY_UNROLL(6)
-  for (size_t i = 0; i < kRows; ++i) {
+  for (size_t j = 0; j < kVectors; ++j) {
+    const size_t column = j * kLanes;
+    const __m512i b_sums = _mm512_maskz_loadu_epi32(masks[j], tile.b_sums + column);
+    const __m512 b_scales = _mm512_maskz_loadu_ps(masks[j], tile.b_scales + column);
+    const __m512 bias = _mm512_maskz_loadu_ps(masks[j], tile.bias + column);
     HWY_UNROLL(6)
-    for (size_t j = 0; j < kVectors; ++j) {
-      _mm512_storeu_si512(sums + (i * kVectors + j) * 16, all[i][j]);
+    for (size_t i = 0; i < kRows; ++i) {
+      const __m512i shift = _mm512_mullo_epi32(b_sums, _mm512_set1_epi32(tile.a_zeros[i]));
+      // Without a mask GCC 12 warns of its own header.
+      const __m512 exact = _mm512_maskz_cvtepi32_ps(
+          0xFFFF, _mm512_sub_epi32(reinterpret_cast<__m512i>(sums[i][j]), shift));
+      const __m512 scales = _mm512_mul_ps(b_scales, _mm512_set1_ps(tile.a_scales[i]));
+      const __m512 result = _mm512_add_ps(_mm512_mul_ps(exact, scales), bias);
+      _mm512_mask_storeu_ps(tile.c + i * tile.c_stride + column, masks[j], result);
     }
   }
 }
+
+using Compute = void (*)(const Int8Tile&);
+
+template <size_t kRows>
+constexpr std::array<Compute, kMostVectors> of_rows = {compute<kRows, 1>, compute<kRows, 2>,
+                                                       compute<kRows, 3>, compute<kRows, 4>};
+
+constexpr std::array<std::array<Compute, kMostVectors>, kInt8TileRows> all_sizes = {
+    of_rows<1>, of_rows<2>, of_rows<3>, of_rows<4>, of_rows<5>, of_rows<6>};
 
 }  // namespace
 
 bool has_vnni() { return __builtin_cpu_supports("avx512vnni") != 0; }
 
-void vnni_sums(size_t rows, size_t groups, const uint8_t* a, size_t a_stride, const int8_t* b,
-               int32_t* sums) {
-  if (rows == kVnniRows) {
-    tile<kVnniRows>(groups, a, a_stride, b, sums);
-    return;
-  }
-  for (size_t row = 0; row < rows; ++row) {
-    tile<1>(groups, a + row * a_stride, a_stride, b, sums + row * kVectors * 16);
-  }
+void vnni_tile(const Int8Tile& tile) {
+  all_sizes[tile.rows - 1][(tile.columns - 1) / kLanes](tile);
 }
 
 #else
 
 bool has_vnni() { return false; }
 
-void vnni_sums(size_t, size_t, const uint8_t*, size_t, const int8_t*, int32_t*) {}
+void vnni_tile(const Int8Tile&) {}
 
 #endif
 

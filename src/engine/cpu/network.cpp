@@ -220,7 +220,7 @@ void Network::linear(const Block& block, const Operand& in, const Weight& weight
     for (size_t row = 0; row < block.rows(); ++row) {
       rows.set_row(row, weight.k, in.f32.row(block.begin + row));
     }
-    multiply(Int8Product{block.rows(), &rows, &int8_weights_[weight.number],
+    multiply(Int8Product{block.rows(), &rows, int8_weights_[weight.number].columns(),
                          parameters_ + weight.bias, out, out_stride});
   } else {
     multiply(PackedProduct{block.rows(), weight.n, weight.k, in.f32.row(block.begin),

@@ -45,7 +45,7 @@ std::vector<float> int8_product(const Shape& shape, const std::vector<float>& a,
   constexpr float kUntouched = 77;
   const size_t stride = shape.n + 3;
   std::vector<float> c(shape.m * stride, kUntouched);
-  cpu::multiply(cpu::Int8Product{shape.m, &rows, &weights, bias.data(), c.data(), stride});
+  cpu::multiply(cpu::Int8Product{shape.m, &rows, weights.columns(), bias.data(), c.data(), stride});
   for (size_t row = 0; row < shape.m; ++row) {
     for (size_t column = shape.n; column < stride; ++column) {
       EXPECT_EQ(c[row * stride + column], kUntouched) << "written past a row";
