@@ -184,11 +184,11 @@ void Network::ffn_backward(size_t index, const Block& block) {
 void Network::attend_backward(TaskList& tasks, size_t index) {
   Layer& state = layers_[index];
   const auto body = [this, &state](const AttentionHead& head, size_t first,
-                                   AttentionScratch& scratch) {
+                                   WorkerScratch& scratch) {
     const size_t column = head.head * head.head_size;
     float* dquery = gradients_.qkv.f32.row(first) + column;
     attention_backward(
-        head, scratch,
+        head, scratch.attention,
         {state.context.f32.row(first) + column, gradients_.context.row(first) + column,
          gradients_.context.stride(), state.log_sum_exp.data() + head.head * tokens_ + first,
          dquery, dquery + hidden(), dquery + 2 * hidden(), gradients_.qkv.f32.stride()});

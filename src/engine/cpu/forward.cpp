@@ -86,10 +86,15 @@ void Network::project_qkv(size_t index, const Block& block) {
 void Network::attend(size_t index) {
   Layer& state = layer(index);
   const auto heads_of_windows = of_heads(
-      [&](const AttentionHead& head, size_t first, AttentionScratch& scratch) {
-        attention_forward(head, scratch, state.context.f32.row(first) + head.head * head.head_size,
-                          state.context.f32.stride(),
-                          state.log_sum_exp.data() + head.head * tokens_ + first);
+      [&](const AttentionHead& head, size_t first, WorkerScratch& scratch) {
+        float* context = state.context.f32.row(first) + head.head * head.head_size;
+        const size_t stride = state.context.f32.stride();
+        if (int8_ && head.length <= kMostInt8Depth) {
+          attention_int8(head, scratch.int8_attention, context, stride);
+        } else {
+          attention_forward(head, scratch.attention, context, stride,
+                            state.log_sum_exp.data() + head.head * tokens_ + first);
+        }
       },
       index);
   pool_.for_each(batch_->windows() * heads(), heads_of_windows);

@@ -26,6 +26,11 @@ class Int8Rows {
   /// is NaN.
   void set_row(size_t row, size_t columns, const float* x, float factor = 1);
 
+  /// Rounds 2^(x - the largest x), `columns` a multiple of 16, to 0..255, and the scale is what
+  /// makes the exact powers sum up to 1: scale * q is about the softmax of x ln 2. Where the
+  /// largest is no number, the scale is NaN.
+  void set_softmax(size_t row, size_t columns, const float* x);
+
  private:
   friend void multiply(const struct Int8Product& product);
 

@@ -178,7 +178,7 @@ void Network::for_each_block(std::function<void(const Block&)> body) {
 }
 
 ThreadPool::Body Network::of_heads(
-    std::function<void(const AttentionHead&, size_t, AttentionScratch&)> body, size_t index) {
+    std::function<void(const AttentionHead&, size_t, WorkerScratch&)> body, size_t index) {
   return [this, index, body = std::move(body)](size_t task, unsigned worker) {
     Layer& state = layer(index);
     const Rows<float>& qkv = state.qkv;
@@ -193,7 +193,7 @@ ThreadPool::Body Network::of_heads(
                               : nullptr;
     body({length, head_size(), query, query + hidden(), query + 2 * hidden(), qkv.stride(),
           dropout_[index].attention, batch_->keys[window], static_cast<uint32_t>(head), kept},
-         first, scratch_[worker].attention);
+         first, scratch_[worker]);
   };
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "engine/cpu/attention.h"
+#include "engine/cpu/attention_int8.h"
 #include "engine/cpu/bf16.h"
 #include "engine/cpu/buffers.h"
 #include "engine/cpu/int8.h"
@@ -112,6 +113,7 @@ class Network {
     Aligned<Bf16Pair> bf16_product;
     Aligned<float> mask;  ///< of one row
     Int8Rows int8;
+    Int8AttentionScratch int8_attention;
   };
 
   size_t hidden() const { return static_cast<size_t>(config_.hidden_size); }
@@ -130,7 +132,7 @@ class Network {
   /// The bodies of loops over blocks(), and over the heads of all windows.
   ThreadPool::Body of_blocks(std::function<void(const Block&)> body);
   ThreadPool::Body of_heads(
-      std::function<void(const AttentionHead& head, size_t first_token, AttentionScratch& scratch)>
+      std::function<void(const AttentionHead& head, size_t first_token, WorkerScratch& scratch)>
           body,
       size_t layer);
   void for_each_block(std::function<void(const Block&)> body);
