@@ -23,10 +23,34 @@ std::string shown(const json& value) {
   return text.size() > kShown ? text.substr(0, kShown) + "..." : text;
 }
 
+/// What is nested takes a hundred times its bytes of memory to parse, and a config is flat.
+bool is_deep(std::string_view text) {
+  constexpr int kMostDepth = 32;
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size() && depth <= kMostDepth; ++i) {
+    const char letter = text[i];
+    if (letter == '"') {
+      in_string = !in_string;
+    } else if (in_string) {
+      i += letter == '\\' ? 1 : 0;
+    } else if (letter == '[' || letter == '{') {
+      ++depth;
+    } else if (letter == ']' || letter == '}') {
+      --depth;
+    }
+  }
+  return depth > kMostDepth;
+}
+
 /// Reads typed fields of one JSON object; errors name the file and the field.
 class Fields {
  public:
   Fields(std::string_view text, const std::string& where) : where_(where) {
+    if (is_deep(text)) {
+      throw Error(ErrorCode::bad_input,
+                  where_ + ": is nested deeper than a model's config, which is one JSON object.");
+    }
     try {
       object_ = json::parse(text);
     } catch (const json::parse_error& error) {
