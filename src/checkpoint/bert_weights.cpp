@@ -237,7 +237,9 @@ std::span<const std::byte> read_weight(const Checkpoint& checkpoint, const Weigh
   }
   std::vector<std::byte> own;
   const auto stored = checkpoint.read(weight.source, own);
-  make_room(buffer, stored.size());
+  make_room(buffer, stored.size(),
+            checkpoint.files().front().path.string() + ": tensor \"" +
+                printable(checkpoint.tensors()[weight.source].name) + "\"");
   const Matrix matrix(stored, weight);
   transpose(matrix, 0, matrix.columns, buffer);
   return buffer;

@@ -38,7 +38,7 @@ struct Entry {
 };
 
 std::optional<DataType> find_type(std::string_view name) {
-  for (int type = 0; type <= static_cast<int>(DataType::boolean); ++type) {
+  for (size_t type = 0; type < kDataTypes; ++type) {
     if (name_of(static_cast<DataType>(type)) == name) {
       return static_cast<DataType>(type);
     }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <new>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -24,11 +25,14 @@ struct TypeTraits {
 };
 
 /// In the order of DataType.
-constexpr std::array kTypes = {TypeTraits{"F64", 8},  TypeTraits{"F32", 4}, TypeTraits{"F16", 2},
-                               TypeTraits{"BF16", 2}, TypeTraits{"I64", 8}, TypeTraits{"I32", 4},
-                               TypeTraits{"I16", 2},  TypeTraits{"I8", 1},  TypeTraits{"U8", 1},
-                               TypeTraits{"BOOL", 1}};
-static_assert(kTypes.size() == static_cast<size_t>(DataType::boolean) + 1);
+constexpr std::array kTypes = {
+    TypeTraits{"F64", 8},  TypeTraits{"F32", 4},     TypeTraits{"F16", 2},
+    TypeTraits{"BF16", 2}, TypeTraits{"I64", 8},     TypeTraits{"I32", 4},
+    TypeTraits{"I16", 2},  TypeTraits{"I8", 1},      TypeTraits{"U8", 1},
+    TypeTraits{"BOOL", 1}, TypeTraits{"U16", 2},     TypeTraits{"U32", 4},
+    TypeTraits{"U64", 8},  TypeTraits{"F8_E4M3", 1}, TypeTraits{"F8_E5M2", 1},
+    TypeTraits{"C64", 8},  TypeTraits{"C128", 16}};
+static_assert(kTypes.size() == kDataTypes);
 
 /// The value `bytes` holds at `index`; tensors in files need not be aligned.
 template <typename Number>
@@ -111,13 +115,14 @@ int64_t TensorInfo::size() const {
 size_t TensorInfo::bytes() const { return static_cast<size_t>(size()) * size_of(type); }
 
 std::optional<int64_t> checked_size(std::span<const int64_t> shape) {
-  int64_t size = 8;
+  constexpr int64_t kWidest = 16;
+  int64_t size = kWidest;
   for (const int64_t dimension : shape) {
     if (dimension < 0 || __builtin_mul_overflow(size, dimension, &size)) {
       return std::nullopt;
     }
   }
-  return size / 8;
+  return size / kWidest;
 }
 
 std::string printable(std::string_view text) {
@@ -128,11 +133,18 @@ std::string printable(std::string_view text) {
   return shown.substr(1, shown.size() - 2) + (text.size() > kShown ? "..." : "");
 }
 
-void make_room(std::vector<std::byte>& buffer, size_t bytes) {
+void make_room(std::vector<std::byte>& buffer, size_t bytes, const std::string& what) {
   if (buffer.capacity() < bytes) {
     buffer = std::vector<std::byte>();
   }
-  buffer.resize(bytes);
+  try {
+    buffer.resize(bytes);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::runtime,
+                fmt::format("{}: to read it takes {} bytes of memory, which the system does not "
+                            "give; raise the limit (ulimit -v) or close other programs.",
+                            what, bytes));
+  }
 }
 
 std::string shape_text(std::span<const int64_t> shape) {

@@ -11,7 +11,28 @@
 
 namespace bertrand {
 
-enum class DataType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
+/// Those behind `boolean` no model of ours has; they are known so that files are read that hold
+/// them beside it.
+enum class DataType {
+  f64,
+  f32,
+  f16,
+  bf16,
+  i64,
+  i32,
+  i16,
+  i8,
+  u8,
+  boolean,
+  u16,
+  u32,
+  u64,
+  f8_e4m3,
+  f8_e5m2,
+  c64,   ///< two f32
+  c128,  ///< two f64
+};
+inline constexpr size_t kDataTypes = 17;
 
 /// Bytes of one element.
 size_t size_of(DataType type);
@@ -39,7 +60,7 @@ struct TensorInfo {
   size_t bytes() const;  ///< of all its values, without gaps
 };
 
-/// Elements of a shape that is not trusted, empty where a dimension is negative or they (at eight
+/// Elements of a shape that is not trusted, empty where a dimension is negative or they (at sixteen
 /// bytes each) are more than can be counted.
 std::optional<int64_t> checked_size(std::span<const int64_t> shape);
 
@@ -47,8 +68,9 @@ std::optional<int64_t> checked_size(std::span<const int64_t> shape);
 std::string printable(std::string_view text);
 
 /// Makes `buffer` this long. What it held is lost, and not kept beside what takes its place, as
-/// resize() would.
-void make_room(std::vector<std::byte>& buffer, size_t bytes);
+/// resize() would. Throws Error (runtime) where there is no such memory, for `what`: the file and
+/// the tensor.
+void make_room(std::vector<std::byte>& buffer, size_t bytes, const std::string& what);
 
 /// "[768,2]", for messages.
 std::string shape_text(std::span<const int64_t> shape);

@@ -80,7 +80,7 @@ class TfBundle : public Checkpoint {
     if (!index_.big_endian) {
       return bytes;
     }
-    make_room(buffer, bytes.size());
+    make_room(buffer, bytes.size(), where_ + ": tensor \"" + printable(info.name) + "\"");
     std::copy(bytes.begin(), bytes.end(), buffer.begin());
     swap(buffer, size_of(info.type));
     return buffer;
@@ -204,7 +204,7 @@ class TfBundle : public Checkpoint {
     if (stored != info.bytes() || stored > there) {
       refuse(info.name, "is not filled by its slices");
     }
-    make_room(buffer, info.bytes());
+    make_room(buffer, info.bytes(), where_ + ": tensor \"" + printable(info.name) + "\"");
     std::vector<bool> filled(static_cast<size_t>(info.size()));
     for (const TfSlice& slice : entry.slices) {
       copy_slice(info, slice, buffer, filled);

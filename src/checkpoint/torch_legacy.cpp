@@ -50,7 +50,7 @@ class TorchLegacy : public TorchCheckpoint {
     if (is_contiguous(info, tensor)) {
       return bytes;
     }
-    make_room(buffer, info.bytes());
+    make_room(buffer, info.bytes(), where_ + ": tensor \"" + printable(info.name) + "\"");
     gather(info, tensor, bytes, /*big_endian=*/false, buffer);
     return buffer;
   }

@@ -49,7 +49,7 @@ class TorchZip : public TorchCheckpoint {
     if (plain) {
       return bytes;
     }
-    make_room(buffer, info.bytes());
+    make_room(buffer, info.bytes(), where_ + ": tensor \"" + printable(info.name) + "\"");
     gather(info, tensor, bytes, big_endian_, buffer);
     return buffer;
   }

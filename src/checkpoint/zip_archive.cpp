@@ -266,7 +266,8 @@ std::span<const std::byte> ZipArchive::read(const Entry& entry, uint64_t begin, 
   if (!entry.deflated) {
     return stored(entry, begin, count, check);
   }
-  make_room(buffer, static_cast<size_t>(count));
+  make_room(buffer, static_cast<size_t>(count),
+            where_ + ": entry \"" + printable(entry.name) + "\"");
   std::byte* out = buffer.data();
   inflate(entry, begin, count, check, [&](std::span<const std::byte> piece) {
     out = std::copy(piece.begin(), piece.end(), out);

@@ -124,7 +124,7 @@ TEST(Safetensors, RefusesWhatIsOutOfPlace) {
   EXPECT_THAT(tensor(R"("dtype":"U8","dtype":"U8")"), HasSubstr("has \"dtype\" twice"));
   EXPECT_THAT(tensor(R"("shape":[],"shape":[])"), HasSubstr("has \"shape\" twice"));
   EXPECT_THAT(tensor(R"("strides":[1])"), HasSubstr("a field \"strides\""));
-  EXPECT_THAT(tensor(R"("dtype":"F8_E4M3")"), HasSubstr("the type \"F8_E4M3\", which is not"));
+  EXPECT_THAT(tensor(R"("dtype":"F4")"), HasSubstr("the type \"F4\", which is not"));
   for (const char* lacking : {R"("shape":[1],"data_offsets":[0,1])", R"("dtype":"U8","shape":[1])",
                               R"("dtype":"U8","data_offsets":[0,1])", "",
                               R"("dtype":"U8","shape":[1],"data_offsets":[0])"}) {

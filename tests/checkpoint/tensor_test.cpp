@@ -163,7 +163,19 @@ TEST(DataTypes, HaveSizesAndNames) {
   EXPECT_EQ(size_of(DataType::boolean), 1U);
   EXPECT_EQ(name_of(DataType::f16), "F16");
   EXPECT_EQ(name_of(DataType::u8), "U8");
+  EXPECT_EQ(size_of(DataType::c128), 16U);
+  EXPECT_EQ(name_of(DataType::c128), "C128");
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(MakeRoom, TellsForWhatThereIsNoMemory) {
+  std::vector<std::byte> buffer(3);
+  EXPECT_THAT(test::error_of(1, [&] { make_room(buffer, size_t{1} << 60, "x.pt: tensor \"a\""); }),
+              HasSubstr("x.pt: tensor \"a\": to read it takes 1152921504606846976 bytes"));
+  make_room(buffer, 5, "x.pt");
+  EXPECT_EQ(buffer.size(), 5U);
+}
+#endif
 
 }  // namespace
 }  // namespace bertrand
