@@ -101,6 +101,9 @@ constexpr std::array kDialects = {Dialect{kGoogleModules, kGoogleEndings},
 constexpr std::array<std::string_view, 2> kBuffers = {"bert.embeddings.position_ids",
                                                       "bert.embeddings.token_type_ids"};
 
+/// What wraps a model puts before its names: DataParallel, Lightning, torch.compile.
+constexpr std::array<std::string_view, 3> kWrappers = {"module.", "model.", "_orig_mod."};
+
 /// Takes `pattern` from the beginning of `name`; # takes digits, which go to `number`.
 bool take(std::string_view& name, std::string_view pattern, std::string_view& number) {
   for (const char letter : pattern) {
@@ -148,10 +151,15 @@ std::optional<ModelName> find(const Dialect& dialect, std::string_view stored) {
 }  // namespace
 
 std::optional<ModelName> model_name(std::string_view stored) {
-  std::string name(stored);
-  while (name.starts_with("module.")) {  // DataParallel's
-    name.erase(0, std::string_view("module.").size());
+  for (size_t place = 0; place < kWrappers.size();) {
+    if (stored.starts_with(kWrappers[place])) {
+      stored.remove_prefix(kWrappers[place].size());
+      place = 0;
+    } else {
+      ++place;
+    }
   }
+  std::string name(stored);
   for (const std::string_view part : {"embeddings.", "encoder.", "pooler."}) {
     if (name.starts_with(part)) {
       name.insert(0, "bert.");

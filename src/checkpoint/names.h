@@ -23,8 +23,8 @@ struct ModelName {
 
 /// The name in Hugging Face's way of a tensor as any of these calls it: Google's TensorFlow
 /// releases, pytorch-pretrained-bert (gamma, beta), NVIDIA's DeepLearningExamples (dense_act),
-/// Hugging Face with and without "bert."; all also after "module.". Empty where it has no place
-/// in a BERT.
+/// Hugging Face with and without "bert."; all also after "module.", "model." and "_orig_mod.",
+/// which those programs put before them that wrap a model. Empty where it has no place in a BERT.
 std::optional<ModelName> model_name(std::string_view stored);
 
 /// The rows that a table of `size` rows has once padded to a multiple of 8, 64 or 128, as

@@ -1,7 +1,6 @@
 #include "checkpoint/pickle.h"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
 
 #include "checkpoint/pickle_globals.h"
@@ -10,7 +9,12 @@
 namespace bertrand {
 
 PickledObjects PickledObjects::parse(Cursor& cursor, const std::string& where) {
-  return Unpickler(cursor, where).run();
+  size_t spent = 0;
+  return parse(cursor, where, spent);
+}
+
+PickledObjects PickledObjects::parse(Cursor& cursor, const std::string& where, size_t& spent) {
+  return Unpickler(cursor, where, spent).run();
 }
 
 bool Unpickler::step() {
@@ -30,22 +34,22 @@ bool Unpickler::step() {
 bool Unpickler::constant(uint8_t opcode) {
   switch (opcode) {
     case 'N':
-      make(PickledObjects::None{});
+      make_once(none_, PickledObjects::None{});
       break;
     case 0x88:
-      make(true);
+      make_bool(true);
       break;
     case 0x89:
-      make(false);
+      make_bool(false);
       break;
     case 'K':
-      make(int64_t{cursor_.byte()});
+      make_number(cursor_.byte());
       break;
     case 'M':
-      make(int64_t{cursor_.number<uint16_t>()});
+      make_number(cursor_.number<uint16_t>());
       break;
     case 'J':
-      make(int64_t{cursor_.number<int32_t>()});
+      make_number(cursor_.number<int32_t>());
       break;
     case 0x8a:
       make_long(cursor_.byte());
@@ -58,11 +62,12 @@ bool Unpickler::constant(uint8_t opcode) {
       make_decimal(cursor_.line());
       break;
     case 'G':
-      make(std::bit_cast<double>(__builtin_bswap64(cursor_.number<uint64_t>())));
+      cursor_.number<uint64_t>();
+      make_once(fraction_, PickledObjects::Fraction{});
       break;
     case 'F':
       cursor_.line();
-      make(0.0);  // of no use here
+      make_once(fraction_, PickledObjects::Fraction{});
       break;
     case 'S': {
       std::string_view text = cursor_.line();
@@ -97,7 +102,7 @@ bool Unpickler::constant(uint8_t opcode) {
 bool Unpickler::container(uint8_t opcode) {
   switch (opcode) {
     case '(':
-      make(PickledObjects::Mark{});
+      make_once(mark_, PickledObjects::Mark{});
       break;
     case ')':
     case ']':
@@ -215,6 +220,10 @@ bool Unpickler::build(uint8_t opcode) {
     case 'Q':
       load_storage();
       break;
+    case 'P':
+      refuse(
+          "the pickle was saved with pickle_protocol=0, from which PyTorch cannot load tensors "
+          "either; save the model again without that option");
     case 'b':  // attributes of an object, such as the versions of a state dictionary's modules
       pop();
       top();
@@ -243,14 +252,20 @@ void Unpickler::make_long(uint64_t bytes) {
 
 void Unpickler::make_decimal(std::string_view text) {
   if (text == "00" || text == "01") {
-    make(text == "01");
+    make_bool(text == "01");
     return;
   }
   if (text.ends_with('L')) text.remove_suffix(1);
   int64_t value = 0;
   const auto [end, problem] = std::from_chars(text.begin(), text.end(), value);
-  if (problem != std::errc() || end != text.end()) damaged("has a number that is none");
-  make(value);
+  if (problem == std::errc::invalid_argument || end != text.end()) {
+    damaged("has a number that is none");
+  }
+  if (problem == std::errc::result_out_of_range) {
+    make(PickledObjects::Text{text});  // as in make_long
+  } else {
+    make_number(value);
+  }
 }
 
 void Unpickler::make_global(std::string_view module, std::string_view name) {

@@ -26,6 +26,7 @@ class PickledObjects {
 
   struct None {};
   struct Mark {};
+  struct Fraction {};  ///< a number that is not whole; of no use here
   struct Text {
     std::string_view text;  ///< in the pickle
   };
@@ -53,11 +54,15 @@ class PickledObjects {
     std::vector<int64_t> shape;
     std::vector<int64_t> strides;  ///< elements from one index to the next
   };
-  using Object = std::variant<None, Mark, bool, int64_t, double, Text, List, Dictionary, Global,
+  using Object = std::variant<None, Mark, bool, int64_t, Fraction, Text, List, Dictionary, Global,
                               DataType, Storage, Tensor>;
 
   /// Reads one pickle from `cursor`, up to and with its end. `where` names the file in errors.
   static PickledObjects parse(Cursor& cursor, const std::string& where);
+
+  /// The same of one of several pickles, which share the bounds of their memory: `spent` counts the
+  /// bytes of all their objects.
+  static PickledObjects parse(Cursor& cursor, const std::string& where, size_t& spent);
 
   Id root() const { return root_; }
   const Object& operator[](Id id) const { return objects_[id]; }

@@ -12,10 +12,14 @@ constexpr size_t kMostDimensions = 64;
 }  // namespace
 
 void Unpickler::reduce() {
-  const std::vector<Id> arguments = copy(pop(), "arguments");
-  const PickleGlobal& global =
-      pickle_global(expect<PickledObjects::Global>(pop(), "the name of what to build").place);
-  switch (global.builder) {
+  std::vector<Id> arguments = copy(pop(), "arguments");
+  PickleBuilder builder = builder_of(pop());
+  if (builder == PickleBuilder::of_type) {  // (builder, type, its arguments, attributes)
+    if (arguments.size() < 3) damaged("has a tensor with attributes that lacks its values");
+    builder = builder_of(arguments[0]);
+    arguments = copy(arguments[2], "arguments");
+  }
+  switch (builder) {
     case PickleBuilder::dictionary:
       make_dictionary(arguments);
       break;
@@ -34,12 +38,18 @@ void Unpickler::reduce() {
       make_tensor(arguments, /*has_type=*/true);
       break;
     case PickleBuilder::ignored:
-      make(PickledObjects::None{});
+      make_once(none_, PickledObjects::None{});
       break;
+    case PickleBuilder::of_type:
     case PickleBuilder::storage:
     case PickleBuilder::data_type:
       damaged("calls a type of storage");
   }
+}
+
+PickleBuilder Unpickler::builder_of(Id id) {
+  return pickle_global(expect<PickledObjects::Global>(id, "the name of what to build").place)
+      .builder;
 }
 
 void Unpickler::make_dictionary(const std::vector<Id>& arguments) {

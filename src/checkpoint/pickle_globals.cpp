@@ -9,15 +9,22 @@ using enum PickleBuilder;
 
 constexpr std::array kGlobals = {
     PickleGlobal{"collections", "OrderedDict", dictionary},
+    PickleGlobal{"collections", "Counter", dictionary},
     PickleGlobal{"__builtin__", "dict", dictionary},
     PickleGlobal{"builtins", "dict", dictionary},
     PickleGlobal{"__builtin__", "set", list},
     PickleGlobal{"builtins", "set", list},
+    PickleGlobal{"__builtin__", "bytearray", same},
+    PickleGlobal{"builtins", "bytearray", same},
+    PickleGlobal{"_codecs", "encode", same},
     PickleGlobal{"torch", "Size", list},
     PickleGlobal{"torch", "device", ignored},
+    PickleGlobal{"torch", "Tensor", ignored},
     PickleGlobal{"torch._utils", "_rebuild_tensor", tensor},
     PickleGlobal{"torch._utils", "_rebuild_tensor_v2", tensor},
     PickleGlobal{"torch._utils", "_rebuild_tensor_v3", tensor_of_type},
+    PickleGlobal{"torch._tensor", "_rebuild_from_type", of_type},
+    PickleGlobal{"torch._tensor", "_rebuild_from_type_v2", of_type},
     PickleGlobal{"torch._utils", "_rebuild_parameter", same},
     PickleGlobal{"torch._utils", "_rebuild_parameter_with_state", same},
     PickleGlobal{"torch.nn.parameter", "Parameter", same},
@@ -31,6 +38,8 @@ constexpr std::array kGlobals = {
     PickleGlobal{"torch", "CharStorage", storage, DataType::i8},
     PickleGlobal{"torch", "ByteStorage", storage, DataType::u8},
     PickleGlobal{"torch", "BoolStorage", storage, DataType::boolean},
+    PickleGlobal{"torch", "ComplexFloatStorage", storage, DataType::c64},
+    PickleGlobal{"torch", "ComplexDoubleStorage", storage, DataType::c128},
     PickleGlobal{"torch", "UntypedStorage", storage},
     PickleGlobal{"torch.storage", "UntypedStorage", storage},
     PickleGlobal{"torch", "float32", data_type, DataType::f32},
@@ -42,7 +51,14 @@ constexpr std::array kGlobals = {
     PickleGlobal{"torch", "int16", data_type, DataType::i16},
     PickleGlobal{"torch", "int8", data_type, DataType::i8},
     PickleGlobal{"torch", "uint8", data_type, DataType::u8},
-    PickleGlobal{"torch", "bool", data_type, DataType::boolean}};
+    PickleGlobal{"torch", "bool", data_type, DataType::boolean},
+    PickleGlobal{"torch", "uint16", data_type, DataType::u16},
+    PickleGlobal{"torch", "uint32", data_type, DataType::u32},
+    PickleGlobal{"torch", "uint64", data_type, DataType::u64},
+    PickleGlobal{"torch", "float8_e4m3fn", data_type, DataType::f8_e4m3},
+    PickleGlobal{"torch", "float8_e5m2", data_type, DataType::f8_e5m2},
+    PickleGlobal{"torch", "complex64", data_type, DataType::c64},
+    PickleGlobal{"torch", "complex128", data_type, DataType::c128}};
 
 }  // namespace
 

@@ -9,14 +9,15 @@ namespace bertrand {
 
 /// What the names stand for that a checkpoint may use. Nothing is called: each builds data.
 enum class PickleBuilder {
-  dictionary,      ///< OrderedDict, from nothing or from a list of pairs
+  dictionary,      ///< OrderedDict and Counter, from nothing, a dictionary or a list of pairs
   list,            ///< torch.Size and set: the items given
   storage,         ///< a type of storage, in persistent ids
   data_type,       ///< torch.float32 and so on, a value by itself
   tensor,          ///< _rebuild_tensor(storage, offset, shape, strides)
   tensor_of_type,  ///< _rebuild_tensor_v3: the type is the seventh argument
-  same,            ///< _rebuild_parameter(tensor, ...): the first argument
-  ignored,         ///< torch.device: of no meaning here
+  of_type,         ///< _rebuild_from_type_v2(builder, type, its arguments, attributes)
+  same,            ///< _rebuild_parameter(tensor, ...), encode(text, ...): the first argument
+  ignored,         ///< torch.device, torch.Tensor: of no meaning here
 };
 
 struct PickleGlobal {

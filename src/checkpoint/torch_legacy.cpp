@@ -10,6 +10,8 @@ namespace {
 
 /// 0x1950a86a20f9469cfc6c, the lowest byte first.
 constexpr std::string_view kMagic = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+/// The same as the first two protocols of pickles write numbers.
+constexpr std::string_view kMagicLine = "L119547037146038801333356L\n.";
 constexpr int64_t kProtocol = 1001;
 
 using Id = PickledObjects::Id;
@@ -19,19 +21,12 @@ class TorchLegacy : public TorchCheckpoint {
   TorchLegacy(MappedFile file, const std::filesystem::path& path)
       : TorchCheckpoint(std::move(file), path) {
     Cursor cursor(file_.bytes(), where_);
-    const PickledObjects magic = PickledObjects::parse(cursor, where_);
-    const auto* number = magic.get<PickledObjects::Text>(magic.root());
-    if (number == nullptr || number->text != kMagic) {
-      refuse("is a pickle, but not of torch.save; save the model's state_dict() with torch.save");
-    }
-    const PickledObjects protocol = PickledObjects::parse(cursor, where_);
-    const auto* version = protocol.get<int64_t>(protocol.root());
-    if (version == nullptr || *version != kProtocol) {
-      refuse("is of a version of torch.save that is not known");
-    }
-    PickledObjects::parse(cursor, where_);  // the machine; storages are little-endian on every one
-    const PickledObjects objects = PickledObjects::parse(cursor, where_);
-    read_storages(cursor, objects);
+    size_t spent = 0;  // by the objects of all five pickles
+    check_version(cursor, spent);
+    // The machine; storages are little-endian on every one.
+    PickledObjects::parse(cursor, where_, spent);
+    const PickledObjects objects = PickledObjects::parse(cursor, where_, spent);
+    read_storages(cursor, objects, spent);
     set_state(find_state(objects, where_, [&](const std::string& key) {
       const auto found = storages_.find(key);
       if (found == storages_.end()) refuse("lacks storage \"" + printable(key) + "\"");
@@ -60,16 +55,33 @@ class TorchLegacy : public TorchCheckpoint {
     throw Error(ErrorCode::bad_input, where_ + ": " + what + ".");
   }
 
+  /// The magic number and the version.
+  void check_version(Cursor& cursor, size_t& spent) const {
+    {
+      const PickledObjects magic = PickledObjects::parse(cursor, where_, spent);
+      const auto* number = magic.get<PickledObjects::Text>(magic.root());
+      const std::string_view line = kMagicLine.substr(1, kMagicLine.size() - 4);
+      if (number == nullptr || (number->text != kMagic && number->text != line)) {
+        refuse("is a pickle, but not of torch.save; save the model's state_dict() with torch.save");
+      }
+    }
+    const PickledObjects protocol = PickledObjects::parse(cursor, where_, spent);
+    const auto* version = protocol.get<int64_t>(protocol.root());
+    if (version == nullptr || *version != kProtocol) {
+      refuse("is of a version of torch.save that is not known");
+    }
+  }
+
   /// The keys of the storages in their order, then of each its elements and bytes. How wide an
   /// element is only the objects say.
-  void read_storages(Cursor& cursor, const PickledObjects& objects) {
+  void read_storages(Cursor& cursor, const PickledObjects& objects, size_t& spent) {
     std::map<std::string_view, size_t> widths;
     for (const auto& object : objects.all()) {
       if (const auto* storage = std::get_if<PickledObjects::Storage>(&object)) {
         widths.emplace(storage->key, size_of(storage->type));
       }
     }
-    const PickledObjects keys = PickledObjects::parse(cursor, where_);
+    const PickledObjects keys = PickledObjects::parse(cursor, where_, spent);
     const auto* list = keys.get<PickledObjects::List>(keys.root());
     if (list == nullptr) refuse("has no list of storages; it is damaged");
     for (const Id id : list->items) {
@@ -96,7 +108,8 @@ bool is_torch_legacy(std::span<const std::byte> file) {
   // PROTO and its number, then (from protocol 4 on after a frame of 9 bytes) LONG1 and the number.
   const std::string_view begin(reinterpret_cast<const char*>(file.data()),
                                std::min<size_t>(file.size(), 32));
-  return begin.starts_with('\x80') && begin.find(kMagic) != std::string_view::npos;
+  return begin.starts_with(kMagicLine) ||
+         (begin.starts_with('\x80') && begin.find(kMagic) != std::string_view::npos);
 }
 
 std::shared_ptr<const Checkpoint> open_torch_legacy(MappedFile file,

@@ -1,27 +1,23 @@
 #include "checkpoint/torch_state.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "base/error.h"
+#include "checkpoint/torch_model.h"
 
 namespace bertrand {
 namespace {
 
 using Id = PickledObjects::Id;
 
-constexpr size_t kMostDepth = 8;
 constexpr size_t kMostName = 512;
 constexpr size_t kMostTensors = 1 << 16;
 constexpr size_t kMostNames = 8 << 20;  // bytes of all tensors' names, shapes and strides
-
-/// Keys under which training programs keep the state dictionary, the likeliest first.
-constexpr std::array<std::string_view, 6> kModelKeys = {
-    "state_dict", "model_state_dict", "model", "module", "net", "bert"};
 
 std::string key_text(const PickledObjects& objects, Id key) {
   if (const auto* text = objects.get<PickledObjects::Text>(key)) {
@@ -40,17 +36,19 @@ class StateFinder {
       : objects_(objects), where_(where), storage_bytes_(storage_bytes) {}
 
   TorchState find() {
-    const Id model = find_model(objects_.root());
-    visited_.insert(model);
-    collect(objects_.root(), "", /*depth=*/0);
-    if (const auto* dictionary = objects_.get<PickledObjects::Dictionary>(model)) {
+    const TorchModel model = find_torch_model(objects_, where_, kMostTensors);
+    state_.steps = model.steps;
+    visited_.resize(objects_.all().size());
+    visited_[model.id] = true;
+    collect(objects_.root(), "");
+    if (const auto* dictionary = objects_.get<PickledObjects::Dictionary>(model.id)) {
       collect_model(*dictionary);
     }
     if (repeats_storages(needed_, held_)) {
       throw Error(ErrorCode::bad_input,
                   where_ +
-                      ": its tensors repeat what lies in their storages again and again; the "
-                      "file is damaged.");
+                      ": its tensors repeat what lies in their storages more often than is read; "
+                      "save copies of them, {name: tensor.clone()}.");
     }
     if (state_.infos.empty()) {
       throw Error(ErrorCode::bad_input,
@@ -62,48 +60,13 @@ class StateFinder {
   }
 
  private:
-  bool has_tensors(Id id) const {
-    const auto* dictionary = objects_.get<PickledObjects::Dictionary>(id);
-    return dictionary != nullptr &&
-           std::any_of(dictionary->items.begin(), dictionary->items.end(), [&](const auto& item) {
-             return objects_.get<PickledObjects::Tensor>(item.second) != nullptr;
-           });
-  }
-
-  /// The dictionary with the model's tensors at or below `id`.
-  Id find_model(Id id) const {
-    for (size_t depth = 0; depth < kMostDepth && !has_tensors(id); ++depth) {
-      const auto* dictionary = objects_.get<PickledObjects::Dictionary>(id);
-      if (dictionary == nullptr) {
-        return id;
-      }
-      std::optional<Id> next;
-      for (const std::string_view key : kModelKeys) {
-        for (const auto& [name, value] : dictionary->items) {
-          const auto* text = objects_.get<PickledObjects::Text>(name);
-          const bool fits = text != nullptr && text->text == key &&
-                            objects_.get<PickledObjects::Dictionary>(value) != nullptr;
-          if (fits && !next) next = value;
-        }
-      }
-      for (const auto& [name, value] : dictionary->items) {
-        if (!next && has_tensors(value)) next = value;
-      }
-      if (!next) {
-        return id;
-      }
-      id = *next;
-    }
-    return id;
-  }
-
   void collect_model(const PickledObjects::Dictionary& dictionary) {
     std::unordered_map<std::string, size_t> places;
     for (const auto& [key, value] : dictionary.items) {
       const std::string name = key_text(objects_, key);
       const auto* tensor = objects_.get<PickledObjects::Tensor>(value);
       if (tensor == nullptr) {
-        collect(value, name, /*depth=*/1);
+        collect(value, name);
         continue;
       }
       TensorInfo info{name, tensor->type, tensor->shape};
@@ -119,35 +82,71 @@ class StateFinder {
     }
   }
 
-  /// Everything at or below `id` that is a tensor and not the model's.
-  void collect(Id id, const std::string& name, size_t depth) {
+  /// A dictionary or list whose entries are being looked at.
+  struct Open {
+    Id id = 0;
+    size_t next = 0;       // entry
+    size_t name_size = 0;  // bytes of name_ that lead here
+  };
+
+  /// Lists everything at or below `root` that is a tensor and not the model's, by the keys that
+  /// lead there. Not by calling itself: how deep a pickle goes is not to be trusted.
+  void collect(Id root, std::string name) {
+    std::vector<Open> way;
+    name_ = std::move(name);
+    enter(root, way);
+    while (!way.empty()) {
+      const size_t place = way.back().next++;
+      name_.resize(way.back().name_size);
+      if (const auto item = entry(way.back().id, place)) {
+        append_key(item->first);
+        enter(item->second, way);
+        ++state_.steps;
+      } else {
+        way.pop_back();
+      }
+    }
+  }
+
+  void enter(Id id, std::vector<Open>& way) {
     if (const auto* tensor = objects_.get<PickledObjects::Tensor>(id)) {
       if (checked_size(tensor->shape)) {
-        state_.others.push_back({name, tensor->type, tensor->shape});
+        state_.others.push_back({name_, tensor->type, tensor->shape});
         count(state_.others.back(), 0);
       }
-      return;
+    } else if (entry(id, 0) && !visited_[id]) {
+      visited_[id] = true;
+      way.push_back({id, 0, name_.size()});
     }
-    if (depth > kMostDepth || !visited_.insert(id).second || name.size() > kMostName) {
-      return;
+  }
+
+  /// A key or place, and what is there; empty behind the last, and of what holds nothing.
+  std::optional<std::pair<std::string, Id>> entry(Id id, size_t place) const {
+    if (const auto* dictionary = objects_.get<PickledObjects::Dictionary>(id);
+        dictionary != nullptr && place < dictionary->items.size()) {
+      const auto& [key, value] = dictionary->items[place];
+      return std::pair(key_text(objects_, key), value);
     }
-    const std::string prefix = name.empty() ? "" : name + ".";
-    if (const auto* dictionary = objects_.get<PickledObjects::Dictionary>(id)) {
-      for (const auto& [key, value] : dictionary->items) {
-        collect(value, prefix + key_text(objects_, key), depth + 1);
-      }
-    } else if (const auto* list = objects_.get<PickledObjects::List>(id)) {
-      for (size_t i = 0; i < list->items.size(); ++i) {
-        collect(list->items[i], prefix + std::to_string(i), depth + 1);
-      }
+    if (const auto* list = objects_.get<PickledObjects::List>(id);
+        list != nullptr && place < list->items.size()) {
+      return std::pair(std::to_string(place), list->items[place]);
     }
+    return std::nullopt;
+  }
+
+  /// What lies too deep for its keys all to be told is told by the first of them.
+  void append_key(const std::string& key) {
+    if (name_.size() > kMostName) return;
+    if (!name_.empty()) name_ += '.';
+    name_ += key;
+    if (name_.size() > kMostName) name_.replace(kMostName, std::string::npos, "...");
   }
 
   /// Bounds what is kept of tensors; `more` are bytes beside the name and shape.
   void count(const TensorInfo& info, size_t more) {
     names_ += info.name.size() + sizeof(int64_t) * info.shape.size() + more;
     if (state_.infos.size() + state_.others.size() >= kMostTensors || names_ > kMostNames) {
-      throw Error(ErrorCode::bad_input, where_ + ": has more tensors than a checkpoint can have.");
+      refuse_many_tensors(where_);
     }
   }
 
@@ -177,14 +176,13 @@ class StateFinder {
       }
     }
     if (!size || (*size > 0 && last >= elements)) refuse("lies outside its storage");
-    if (static_cast<uint64_t>(*size) > elements) refuse("repeats the elements of its storage");
     const uint64_t before = storage.begin * width;
     checked.begin = before + (*size > 0 ? tensor.offset * size_of(tensor.type) : 0);
     checked.end = *size > 0 ? before + (last + 1) * size_of(tensor.type) : checked.begin;
     if (seen_.insert(storage.key).second) held_ += bytes;
-    if (__builtin_add_overflow(needed_, checked.end - checked.begin, &needed_)) {
-      refuse("lies outside its storage");
-    }
+    // Where strides are 0, as expand() makes them, the tensor has more elements than it spans.
+    const uint64_t needs = std::max<uint64_t>(checked.end - checked.begin, info.bytes());
+    if (__builtin_add_overflow(needed_, needs, &needed_)) needed_ = ~uint64_t{0};
     return checked;
   }
 
@@ -192,22 +190,24 @@ class StateFinder {
   const std::string& where_;
   const std::function<uint64_t(const std::string&)>& storage_bytes_;
   TorchState state_;
-  std::unordered_set<Id> visited_;
+  std::vector<bool> visited_;  // by dictionary or list
+  std::string name_;           // of what collect() looks at
   size_t names_ = 0;
   std::unordered_set<std::string_view> seen_;  // keys of storages
   uint64_t held_ = 0;                          // bytes of these
-  uint64_t needed_ = 0;                        // bytes of them that tensors span
+  uint64_t needed_ = 0;                        // bytes of tensors, or that these span
 };
 
-template <size_t kWidth>
+/// An element is of words of `kWord` bytes; complex numbers are of two.
+template <size_t kWidth, size_t kWord>
 void copy_element(const std::byte* from, std::byte* to, bool swap) {
   for (size_t i = 0; i < kWidth; ++i) {
-    to[i] = from[swap ? kWidth - 1 - i : i];
+    to[i] = from[swap ? i / kWord * kWord + (kWord - 1 - i % kWord) : i];
   }
 }
 
 /// Walks the index of the tensor like an odometer; the last dimension is the inner loop.
-template <size_t kWidth>
+template <size_t kWidth, size_t kWord = kWidth>
 void gather_elements(const TensorInfo& info, const std::vector<int64_t>& strides,
                      const std::byte* from, bool swap, std::byte* out) {
   const size_t rank = info.shape.size();
@@ -221,7 +221,7 @@ void gather_elements(const TensorInfo& info, const std::vector<int64_t>& strides
     }
     for (int64_t column = 0; column < columns; ++column, out += kWidth) {
       const uint64_t element = place + static_cast<uint64_t>(column) * static_cast<uint64_t>(step);
-      copy_element<kWidth>(from + element * kWidth, out, swap);
+      copy_element<kWidth, kWord>(from + element * kWidth, out, swap);
     }
     for (size_t i = rank - (rank > 0 ? 1 : 0); i-- > 0;) {
       if (++index[i] < info.shape[i]) break;
@@ -259,7 +259,12 @@ void gather(const TensorInfo& info, const TorchTensor& tensor, std::span<const s
   if (out.empty()) {
     return;
   }
+  if (info.type == DataType::c64) {
+    return gather_elements<8, 4>(info, tensor.strides, bytes.data(), big_endian, out.data());
+  }
   switch (size_of(info.type)) {
+    case 16:
+      return gather_elements<16, 8>(info, tensor.strides, bytes.data(), big_endian, out.data());
     case 1:
       return gather_elements<1>(info, tensor.strides, bytes.data(), big_endian, out.data());
     case 2:

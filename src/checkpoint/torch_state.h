@@ -23,18 +23,18 @@ struct TorchTensor {
   uint64_t end = 0;
 };
 
-/// The tensors that a pickle of PyTorch describes: those of the model (the state dictionary at the
-/// top, or under "model", "state_dict" and the like), and those beside it, such as an optimizer's,
-/// whose names begin with the keys they lie under.
+/// The tensors that a pickle of PyTorch describes: those of the model (see torch_model.h), and
+/// those beside it, such as an optimizer's, whose names begin with the keys they lie under.
 struct TorchState {
   std::vector<TensorInfo> infos;  ///< of the model, in the file's order
   std::vector<TorchTensor> tensors;
   std::vector<TensorInfo> others;
+  size_t steps = 0;  ///< entries of dictionaries and lists that were looked at to find them
 };
 
-/// Throws Error (bad_input) where there are no tensors, or one lies outside its storage, or repeats
-/// its elements, or all together repeat their storages many times. `storage_bytes` gives the bytes
-/// of a storage by its key.
+/// Throws Error (bad_input) where there are no tensors, or one lies outside its storage, or all
+/// together repeat their storages many times. `storage_bytes` gives the bytes of a storage by its
+/// key.
 TorchState find_state(const PickledObjects& objects, const std::string& where,
                       const std::function<uint64_t(const std::string& key)>& storage_bytes);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "base/error.h"
 #include "checkpoint/pickle.h"
+#include "checkpoint/pickle_globals.h"
 
 namespace bertrand {
 
@@ -19,7 +21,9 @@ class Unpickler {
   using Id = PickledObjects::Id;
   using Object = PickledObjects::Object;
 
-  Unpickler(Cursor& cursor, const std::string& where) : cursor_(cursor), where_(where) {}
+  /// `spent`: bytes of objects that were built before, and then of these, too.
+  Unpickler(Cursor& cursor, const std::string& where, size_t& spent)
+      : cursor_(cursor), where_(where), spent_(spent) {}
 
   PickledObjects run() {
     while (step()) {
@@ -47,7 +51,8 @@ class Unpickler {
   void spend(size_t bytes) {
     spent_ += bytes;
     if (spent_ > kMostMemory) {
-      damaged("builds more objects than a checkpoint has");
+      refuse("the pickle builds more objects than the " + std::to_string(kMostMemory >> 20) +
+             " MB of them that are read; save the model's state_dict() alone");
     }
   }
 
@@ -60,6 +65,26 @@ class Unpickler {
     result_.objects_.push_back(std::move(object));
     push(static_cast<Id>(result_.objects_.size() - 1));
   }
+  /// The same for values that come again and again, as in a list of a whole run's losses: they are
+  /// kept once.
+  template <typename Kind>
+  void make_once(std::optional<Id>& place, Kind value) {
+    if (place) {
+      push(*place);
+      return;
+    }
+    make(value);
+    place = top();
+  }
+  void make_number(int64_t value) {
+    if (value >= 0 && value < static_cast<int64_t>(numbers_.size())) {
+      make_once(numbers_[static_cast<size_t>(value)], value);
+    } else {
+      make(value);
+    }
+  }
+  void make_bool(bool value) { make_once(bools_[value ? 1 : 0], value); }
+
   Id pop() {
     if (stack_.empty()) damaged("takes more from its stack than there is");
     const Id id = stack_.back();
@@ -120,6 +145,7 @@ class Unpickler {
   void recall(uint64_t index);
 
   void reduce();
+  PickleBuilder builder_of(Id id);
   void make_dictionary(const std::vector<Id>& arguments);
   void make_tensor(const std::vector<Id>& arguments, bool has_type);
   void load_storage();
@@ -131,7 +157,12 @@ class Unpickler {
   PickledObjects result_;
   std::vector<Id> stack_;
   std::vector<std::optional<Id>> memo_;
-  size_t spent_ = 0;
+  size_t& spent_;
+  std::optional<Id> none_;
+  std::optional<Id> mark_;
+  std::optional<Id> fraction_;
+  std::array<std::optional<Id>, 2> bools_;
+  std::array<std::optional<Id>, 256> numbers_;
 };
 
 }  // namespace bertrand

@@ -92,7 +92,8 @@ TEST_P(TorchFormats, ReadsEveryKindOfTensor) {
 INSTANTIATE_TEST_SUITE_P(Files, TorchFormats,
                          ::testing::Values("torch_zip/stored.pt", "torch_zip/deflated.pt",
                                            "torch_zip/big-endian.pt", "torch_zip/nested.pt",
-                                           "torch_zip/zip64.pt", "torch_legacy/plain.pt"));
+                                           "torch_zip/zip64.pt", "torch_legacy/plain.pt",
+                                           "torch_legacy/protocol1.pt"));
 
 TEST(TfBundle, JoinsSlicesOverShardsAndTellsTheOptimizer) {
   for (const char* name : {"tf_index/plain", "tf_index/snappy", "tf_index/plain.index",

@@ -138,6 +138,23 @@ TEST_F(Hostile, LegacyFiles) {
 
 constexpr size_t kBomb = 96 << 20;
 
+TEST_F(Hostile, LegacyPicklesFullOfObjects) {
+  // Each list has one item, and what is built is dropped again.
+  const std::string junk =
+      "Nq\0"s + "0(" + repeated(150'000, [](size_t) { return "]h\0a"s; }) + "1";
+  const std::string magic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+  const std::string tensors =
+      test::pickled(std::vector{test::MadeTensor{"a", "0", 1, 0, {1}, {1}}});
+  const auto file = [&](const std::string& before_each) {
+    const std::string begin = "\x80\x02" + before_each;
+    return "\x80\x02" + magic + before_each + "." + begin + "M\xe9\x03." + begin + "}." + begin +
+           tensors + begin + "](S'0'\ne." + test::little_endian(uint64_t{1}) + std::string(4, '\0');
+  };
+  EXPECT_THAT(refusal(file(junk)), HasSubstr("more objects than the 16 MB"));
+  test::write(folder_ / "x", file(""));
+  EXPECT_THAT(open_checkpoint(folder_ / "x")->tensors(), SizeIs(1));
+}
+
 /// [kBomb] zeros, a thousandth of that in the archive.
 test::MadeEntry bomb() { return test::deflated("", std::string(kBomb, '\0')); }
 
@@ -184,9 +201,9 @@ TEST_F(Hostile, DeflatedEntriesThatWouldBeUnpackedAgainAndAgain) {
     tails.push_back({std::to_string(i), "0", kBomb / 4, kBomb / 4 - 1, {1}, {1}});
   }
   EXPECT_THAT(refusal(test::made_torch(tails, bomb())), HasSubstr("would be unpacked too often"));
-  tails.resize(10);
+  tails.resize(4);
   test::write(folder_ / "x", test::made_torch(tails, bomb()));
-  EXPECT_THAT(open_checkpoint(folder_ / "x")->tensors(), SizeIs(10));
+  EXPECT_THAT(open_checkpoint(folder_ / "x")->tensors(), SizeIs(4));
   test::MadeTensor turned = whole_tensor();
   std::swap(turned.shape[0], turned.shape[1]);
   std::swap(turned.strides[0], turned.strides[1]);
@@ -197,6 +214,21 @@ TEST_F(Hostile, TensorsThatRepeatTheirStorage) {
   std::vector<test::MadeTensor> tensors;
   tensors.reserve(40);
   for (int i = 0; i < 40; ++i) {
+TEST_F(Hostile, ManyDeflatedEntriesThatWouldBeUnpackedAgainAndAgain) {
+  constexpr uint64_t kElements = 1 << 18;
+  std::vector<test::MadeEntry> entries;
+  std::vector<test::MadeTensor> tails;
+  for (int storage = 0; storage < 40; ++storage) {
+    const std::string key = std::to_string(storage);
+    entries.push_back(test::deflated("m/data/" + key, std::string(4 * kElements, '\0')));
+    for (int i = 0; i < 40; ++i) {
+      tails.push_back({key + "." + std::to_string(i), key, kElements, kElements - 1, {1}, {1}});
+    }
+  }
+  entries.push_back(test::deflated("m/data.pkl", test::pickled(tails)));
+  EXPECT_THAT(refusal(test::made_zip(entries)), HasSubstr("would be unpacked too often"));
+}
+
     tensors.push_back({std::to_string(i), "0", 1 << 20, 0, {1 << 20}, {1}});
   }
   EXPECT_THAT(refusal(test::made_torch(tensors, test::stored("", std::string(4 << 20, '\0')))),

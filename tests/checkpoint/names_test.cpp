@@ -35,6 +35,8 @@ TEST(ModelName, KnowsEveryDialect) {
       {"cls.predictions.transform.dense_act.weight", "cls.predictions.transform.dense.weight"},
       {"encoder.layer.2.output.dense.bias", "bert.encoder.layer.2.output.dense.bias"},
       {"module.qa_outputs.weight", "qa_outputs.weight"},
+      {"model.bert.pooler.dense.bias", "bert.pooler.dense.bias"},
+      {"_orig_mod.module.embeddings.LayerNorm.weight", "bert.embeddings.LayerNorm.weight"},
       {"embeddings.position_ids", "bert.embeddings.position_ids"}};
   for (const auto& [stored, ours] : cases) EXPECT_EQ(name_of(stored), ours) << stored;
 }

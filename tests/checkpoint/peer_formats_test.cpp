@@ -86,6 +86,22 @@ TEST_P(PeerTorch, WritesWhatWeRead) {
   }
 }
 
+TEST_P(PeerTorch, SavesTrainingsWhoseModelsWeFind) {
+  const test::TemporaryFolder folder;
+  if (!run_script(GetParam(), "peer_torch.py training " + folder.path().string())) {
+    GTEST_SKIP() << "set " << GetParam() << " to a python that has torch";
+  }
+  const auto expected = nlohmann::json::parse(test::read(folder / "expected.json"));
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    if (entry.path().extension() != ".pt") continue;
+    SCOPED_TRACE(entry.path().filename());
+    expect_values(*open_checkpoint(entry.path()), expected);
+    ++files;
+  }
+  EXPECT_EQ(files, 25U);
+}
+
 TEST_P(PeerTorch, ReadsWhatWeWrite) {
   BERTRAND_NEEDS_SHARED("data/golden/bert-tiny");
   const test::TemporaryFolder folder;
