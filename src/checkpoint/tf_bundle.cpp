@@ -45,6 +45,7 @@ class TfBundle : public Checkpoint {
       if (name.starts_with('\0')) continue;  // a slice of another
       add(name, entry);
     }
+    tell_short_files();
     refuse_overlaps();
   }
 
@@ -80,16 +81,42 @@ class TfBundle : public Checkpoint {
     if (!index_.big_endian) {
       return bytes;
     }
-    make_room(buffer, bytes.size(), where_ + ": tensor \"" + printable(info.name) + "\"");
+    make_room(buffer, bytes.size(), memory_for(info));
     std::copy(bytes.begin(), bytes.end(), buffer.begin());
     swap(buffer, size_of(info.type));
     return buffer;
   }
 
+  /// Slices along the first dimension, as TensorFlow's partitioners make them, lie in the tensor
+  /// one after the other.
+  void read_parts(size_t index, const PartCall& part) const override {
+    const TensorInfo& info = infos_[index];
+    const TfEntry& entry = index_.entries.find(info.name)->second;
+    const std::vector<const TfSlice*> rows = slices_of_rows(info, entry);
+    if (rows.empty()) {
+      return Checkpoint::read_parts(index, part);
+    }
+    std::vector<std::byte> buffer;
+    for (const TfSlice* slice : rows) {
+      const auto bytes = slice_bytes(info, *slice, lengths_of(info, *slice));
+      if (index_.big_endian) {
+        make_room(buffer, bytes.size(), memory_for(info));
+        std::copy(bytes.begin(), bytes.end(), buffer.begin());
+        swap(buffer, size_of(info.type));
+      }
+      part(index_.big_endian ? buffer : bytes);
+      release();
+    }
+  }
+
  private:
+  static constexpr size_t kShown = 3;  // tensors in a message
+
   struct Shard {
     bool used = false;
     bool opened = false;
+    size_t lacking = 0;   // tensors and slices that lie behind its end
+    std::string lacks{};  // the first of them, quoted
     std::optional<MappedFile> file;
   };
 
@@ -144,8 +171,21 @@ class TfBundle : public Checkpoint {
     if (entry.size > 0) ranges_.push_back({entry.shard, entry.offset, entry.size, name});
     if (shard.file && (entry.offset > shard.file->bytes().size() ||
                        entry.size > shard.file->bytes().size() - entry.offset)) {
-      problems_.push_back(fmt::format("{}: is too short for \"{}\"; was it copied whole?",
-                                      shard_path(entry.shard).string(), printable(name)));
+      if (++shard.lacking <= kShown) {
+        shard.lacks += (shard.lacking == 1 ? "\"" : ", \"") + printable(name) + '"';
+      }
+    }
+  }
+
+  /// A line for each file, not for each tensor: a small index may have very many.
+  void tell_short_files() {
+    for (uint32_t place = 0; place < shards_.size(); ++place) {
+      const Shard& shard = shards_[place];
+      if (shard.lacking == 0) continue;
+      const std::string more =
+          shard.lacking > kShown ? fmt::format(" and {} more", shard.lacking - kShown) : "";
+      problems_.push_back(fmt::format("{}: is too short for {}{}; was it copied whole?",
+                                      shard_path(place).string(), shard.lacks, more));
     }
   }
 
@@ -204,10 +244,11 @@ class TfBundle : public Checkpoint {
     if (stored != info.bytes() || stored > there) {
       refuse(info.name, "is not filled by its slices");
     }
-    make_room(buffer, info.bytes(), where_ + ": tensor \"" + printable(info.name) + "\"");
+    make_room(buffer, info.bytes(), memory_for(info));
     std::vector<bool> filled(static_cast<size_t>(info.size()));
     for (const TfSlice& slice : entry.slices) {
       copy_slice(info, slice, buffer, filled);
+      release();
     }
     if (std::find(filled.begin(), filled.end(), false) != filled.end()) {
       refuse(info.name, "is not filled by its slices");
@@ -215,8 +256,34 @@ class TfBundle : public Checkpoint {
     if (index_.big_endian) swap(buffer, size_of(info.type));
   }
 
-  void copy_slice(const TensorInfo& info, const TfSlice& slice, std::vector<std::byte>& buffer,
-                  std::vector<bool>& filled) const {
+  std::string memory_for(const TensorInfo& info) const {
+    return where_ + ": tensor \"" + printable(info.name) + "\"";
+  }
+
+  /// The slices of a variable from its first row to its last, each of whole rows; none where it is
+  /// not in such slices.
+  std::vector<const TfSlice*> slices_of_rows(const TensorInfo& info, const TfEntry& entry) const {
+    std::vector<const TfSlice*> slices;
+    for (const TfSlice& slice : entry.slices) slices.push_back(&slice);
+    const auto begins = [](const TfSlice* slice) {
+      return slice->starts.empty() ? 0 : slice->starts[0];
+    };
+    std::sort(slices.begin(), slices.end(),
+              [&](const TfSlice* a, const TfSlice* b) { return begins(a) < begins(b); });
+    int64_t rows = 0;
+    for (const TfSlice* slice : slices) {
+      const std::vector<int64_t> lengths = lengths_of(info, *slice);
+      if (slice->starts[0] != rows ||
+          !std::equal(lengths.begin() + 1, lengths.end(), info.shape.begin() + 1)) {
+        return {};
+      }
+      rows += lengths[0];
+    }
+    return !slices.empty() && rows == info.shape[0] ? slices : std::vector<const TfSlice*>();
+  }
+
+  /// The shape of a slice, which must lie in the tensor.
+  std::vector<int64_t> lengths_of(const TensorInfo& info, const TfSlice& slice) const {
     const size_t rank = info.shape.size();
     if (slice.starts.size() != rank || rank == 0) refuse(info.name, "has a slice of another rank");
     std::vector<int64_t> lengths(rank);
@@ -228,9 +295,21 @@ class TfBundle : public Checkpoint {
         refuse(info.name, "has a slice outside it");
       }
     }
+    return lengths;
+  }
+
+  std::span<const std::byte> slice_bytes(const TensorInfo& info, const TfSlice& slice,
+                                         const std::vector<int64_t>& lengths) const {
     const TensorInfo part{info.name, info.type, lengths};
     const auto& entry = index_.entries.find(slice_key(info.name, slice))->second;
-    const auto bytes = checked_bytes(info.name, entry, part.bytes());
+    return checked_bytes(info.name, entry, part.bytes());
+  }
+
+  void copy_slice(const TensorInfo& info, const TfSlice& slice, std::vector<std::byte>& buffer,
+                  std::vector<bool>& filled) const {
+    const std::vector<int64_t> lengths = lengths_of(info, slice);
+    const size_t rank = lengths.size();
+    const auto bytes = slice_bytes(info, slice, lengths);
     if (bytes.empty()) return;
     const auto width = static_cast<size_t>(lengths[rank - 1]);
     const size_t row = width * size_of(info.type);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMostEntries = 1 << 16;
 constexpr size_t kMostDimensions = 16;
+constexpr size_t kMostName = 512;          // bytes; that of a slice is made from it, for each slice
 constexpr size_t kMostSlices = 1 << 16;    // of all tensors
 constexpr size_t kMostKeyBytes = 8 << 20;  // of all tensors
 constexpr uint32_t kMostShards = 100'000;  // their names have five digits
@@ -55,6 +56,11 @@ void read_message(std::span<const std::byte> message, const std::string& where, 
   throw Error(ErrorCode::bad_input, where + ": " + what + "; the file is damaged.");
 }
 
+/// Beyond what is read, and not wrong.
+[[noreturn]] void too_large(const std::string& where, const std::string& what) {
+  throw Error(ErrorCode::bad_input, where + ": " + what + " than are read.");
+}
+
 /// Numbers of tensorflow/core/framework/types.proto.
 std::optional<DataType> data_type(uint64_t number) {
   switch (number) {
@@ -88,7 +94,7 @@ std::vector<int64_t> read_shape(std::span<const std::byte> message, const std::s
   read_message(message, where, [&](const Field& field) {
     if (field.number == 3 && field.value != 0) damaged(where, "a tensor's rank is not known");
     if (field.number != 2) return;
-    if (shape.size() == kMostDimensions) damaged(where, "a tensor has too many dimensions");
+    if (shape.size() == kMostDimensions) too_large(where, "a tensor has more dimensions");
     int64_t size = 0;
     read_message(field.bytes, where, [&](const Field& dimension) {
       if (dimension.number == 1) size = static_cast<int64_t>(dimension.value);
@@ -102,7 +108,7 @@ TfSlice read_slice(std::span<const std::byte> message, const std::string& where)
   TfSlice slice;
   read_message(message, where, [&](const Field& field) {
     if (field.number != 1) return;
-    if (slice.starts.size() == kMostDimensions) damaged(where, "a slice has too many dimensions");
+    if (slice.starts.size() == kMostDimensions) too_large(where, "a slice has more dimensions");
     int64_t start = 0;
     int64_t length = -1;
     read_message(field.bytes, where, [&](const Field& part) {
@@ -141,7 +147,7 @@ TfEntry read_entry(std::span<const std::byte> message, const std::string& where,
       case 7:
         entry.slices.push_back(read_slice(field.bytes, where));
         slices += 1 + entry.slices.back().starts.size();
-        if (slices > kMostSlices) damaged(where, "there are too many slices");
+        if (slices > kMostSlices) too_large(where, "there are more slices");
         break;
       default:
         break;
@@ -223,7 +229,10 @@ TfIndex read_tf_index(std::span<const std::byte> file, const std::string& where,
         }
         key_bytes += key.size();
         if (index.entries.size() == kMostEntries || key_bytes > kMostKeyBytes) {
-          damaged(where, "has too many entries");
+          too_large(where, "holds more entries, or longer names of them,");
+        }
+        if (!key.starts_with('\0') && key.size() > kMostName) {
+          too_large(where, "the name \"" + printable(key) + "\" has more bytes");
         }
         TfEntry entry = read_entry(value, where + ": \"" + printable(key) + "\"", slices);
         if (!index.entries.emplace(key, std::move(entry)).second) {

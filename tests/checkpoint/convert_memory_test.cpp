@@ -17,8 +17,9 @@
 namespace bertrand {
 namespace {
 
-/// A TensorFlow checkpoint of `layers` layers of 32 MB each.
-void write_large_bundle(const test::TemporaryFolder& folder, int64_t layers) {
+/// A TensorFlow checkpoint of `layers` layers of 32 MB each, with the word embeddings in `parts`
+/// slices.
+void write_large_bundle(const test::TemporaryFolder& folder, int64_t layers, uint64_t parts = 1) {
   BertConfig config;
   config.hidden_size = 1024;
   config.num_attention_heads = 16;
@@ -26,7 +27,7 @@ void write_large_bundle(const test::TemporaryFolder& folder, int64_t layers) {
   config.intermediate_size = 2048;
   config.vocab_size = 5000;
   test::write(folder / "bert_config.json", config.to_json());
-  test::write_bundle((folder / "model.ckpt").string(), config);
+  test::write_bundle((folder / "model.ckpt").string(), config, parts);
 }
 
 void run(const test::TemporaryFolder& folder, WeightFormat format, const char* name) {
@@ -60,6 +61,18 @@ TEST(ConvertMemory, TensorsAreTurnedAndWrittenInParts) {
       ASSERT_EQ(values[out * kIn + in], static_cast<float>(in * kOut + out));
     }
   }
+}
+
+TEST(ConvertMemory, SlicesOfATensorAreWrittenOneByOne) {
+  const test::TemporaryFolder folder;
+  write_large_bundle(folder, 1);
+  run(folder, WeightFormat::safetensors, "whole.safetensors");
+  write_large_bundle(folder, 1, /*parts=*/3);
+  const test::PeakMemory peak;
+  run(folder, WeightFormat::safetensors, "sliced.safetensors");
+  EXPECT_LT(peak.bytes(), size_t{6} << 20) << "the word embeddings have 20 MB";
+  EXPECT_TRUE(test::read(folder / "sliced.safetensors") ==
+              test::read(folder / "whole.safetensors"));
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

@@ -89,6 +89,19 @@ TEST_P(TorchFormats, ReadsEveryKindOfTensor) {
   }
 }
 
+TEST(TfBundle, GivesSlicesOfRowsOneByOne) {
+  const auto checkpoint = open_checkpoint(corpus("tf_index/plain"));
+  const auto names = names_of(checkpoint->tensors());
+  const auto place = std::find(names.begin(), names.end(), "parted") - names.begin();
+  std::vector<std::vector<float>> parts;
+  checkpoint->read_parts(static_cast<size_t>(place), [&](std::span<const std::byte> part) {
+    std::vector<float> values(part.size() / sizeof(float));
+    std::memcpy(values.data(), part.data(), part.size());
+    parts.push_back(values);
+  });
+  EXPECT_THAT(parts, ElementsAre(ElementsAre(1, 2, 3, 4), ElementsAre(5, 6, 7, 8)));
+}
+
 INSTANTIATE_TEST_SUITE_P(Files, TorchFormats,
                          ::testing::Values("torch_zip/stored.pt", "torch_zip/deflated.pt",
                                            "torch_zip/big-endian.pt", "torch_zip/nested.pt",

@@ -12,6 +12,7 @@
 
 #include "checkpoint/crc32c.h"
 #include "checkpoint/tensor.h"
+#include "checkpoint/tf_entries.h"
 #include "model/config.h"
 #include "model/parameters.h"
 
@@ -35,12 +36,13 @@ inline std::string field(uint64_t number, const std::string& value) {
   return varint(number << 3 | 2) + varint(value.size()) + value;
 }
 
-/// What an index tells of a tensor.
+/// What an index tells of a tensor, or of a slice.
 struct MadeVariable {
   std::vector<uint64_t> shape;
   uint64_t offset = 0;
   uint64_t size = 0;
-  uint32_t checksum = 0;  ///< masked
+  uint32_t checksum = 0;             ///< masked
+  std::vector<TfSlice> slices = {};  ///< of a tensor; each is told by itself, too
 };
 
 inline std::string message_of(const MadeVariable& variable) {
@@ -49,8 +51,16 @@ inline std::string message_of(const MadeVariable& variable) {
   for (const uint64_t size : variable.shape) shape += field(2, field(1, size));
   std::string message = field(1, kFloat) + field(2, shape) + field(4, variable.offset) +
                         field(5, variable.size) + varint(6 << 3 | 5);
-  return message.append(reinterpret_cast<const char*>(&variable.checksum),
-                        sizeof variable.checksum);
+  message.append(reinterpret_cast<const char*>(&variable.checksum), sizeof variable.checksum);
+  for (const TfSlice& slice : variable.slices) {
+    std::string extents;
+    for (size_t i = 0; i < slice.starts.size(); ++i) {
+      extents += field(1, field(1, static_cast<uint64_t>(slice.starts[i])) +
+                              field(2, static_cast<uint64_t>(slice.lengths[i])));
+    }
+    message += field(7, extents);
+  }
+  return message;
 }
 
 /// A block of a table, with how it is packed and its checksum.
@@ -107,42 +117,60 @@ inline std::pair<std::string, bool> tf_name(const ParameterInfo& info) {
 using BundleValues =
     std::function<void(const ParameterInfo& info, size_t at, std::span<float> values)>;
 
-/// Writes parameters of a BERT under Google's names. Little memory is needed.
+/// Writes parameters of a BERT under Google's names, the word embeddings in so many `parts`, slices
+/// of rows. Little memory is needed.
 inline void write_bundle(const std::string& prefix, const std::vector<ParameterInfo>& parameters,
-                         const BundleValues& values) {
+                         const BundleValues& values, uint64_t parts = 1) {
   constexpr size_t kBlock = 1 << 16;
   std::ofstream data(prefix + ".data-00000-of-00001", std::ios::binary);
   std::map<std::string, MadeVariable> variables;
   std::vector<float> block(kBlock);
   uint64_t offset = 0;
-  for (const ParameterInfo& info : parameters) {
-    const auto [name, is_kernel] = tf_name(info);
-    MadeVariable variable{{info.shape.begin(), info.shape.end()},
-                          offset,
-                          static_cast<uint64_t>(info.size()) * sizeof(float)};
-    if (is_kernel) std::reverse(variable.shape.begin(), variable.shape.end());
+  const auto write = [&](const ParameterInfo& info, size_t first, size_t last,
+                         const std::vector<uint64_t>& shape) {
     uint32_t crc = 0;
-    for (size_t at = 0; at < static_cast<size_t>(info.size()); at += kBlock) {
-      const size_t count = std::min(kBlock, static_cast<size_t>(info.size()) - at);
+    for (size_t at = first; at < last; at += kBlock) {
+      const auto count = std::min(kBlock, last - at);
       values(info, at, std::span(block).first(count));
       const auto bytes = std::as_bytes(std::span(block).first(count));
       crc = crc32c(bytes, crc);
       data.write(reinterpret_cast<const char*>(bytes.data()),
                  static_cast<std::streamsize>(bytes.size()));
     }
-    variable.checksum = masked_crc32c(crc);
-    offset += variable.size;
-    variables[name] = variable;
+    const uint64_t size = (last - first) * sizeof(float);
+    offset += size;
+    return MadeVariable{shape, offset - size, size, masked_crc32c(crc), {}};
+  };
+  for (const ParameterInfo& info : parameters) {
+    const auto [name, is_kernel] = tf_name(info);
+    std::vector<uint64_t> shape(info.shape.begin(), info.shape.end());
+    if (is_kernel) std::reverse(shape.begin(), shape.end());
+    if (parts == 1 || !name.ends_with("word_embeddings")) {
+      variables[name] = write(info, 0, static_cast<size_t>(info.size()), shape);
+      continue;
+    }
+    MadeVariable whole{shape, 0, 0, 0, {}};
+    for (uint64_t part = 0; part < parts; ++part) {
+      const uint64_t first = shape[0] * part / parts;
+      const uint64_t rows = shape[0] * (part + 1) / parts - first;
+      whole.slices.push_back({{static_cast<int64_t>(first), 0},
+                              {static_cast<int64_t>(rows), static_cast<int64_t>(shape[1])}});
+      variables[slice_key(name, whole.slices.back())] =
+          write(info, first * shape[1], (first + rows) * shape[1], {rows, shape[1]});
+    }
+    variables[name] = whole;
   }
   std::ofstream(prefix + ".index", std::ios::binary) << made_index(variables);
 }
 
 /// A BERT with a span head whose values are counted up.
-inline void write_bundle(const std::string& prefix, const BertConfig& config) {
-  write_bundle(prefix, bert_parameters(config),
-               [](const ParameterInfo&, size_t at, std::span<float> values) {
-                 for (float& value : values) value = static_cast<float>(at++);
-               });
+inline void write_bundle(const std::string& prefix, const BertConfig& config, uint64_t parts = 1) {
+  write_bundle(
+      prefix, bert_parameters(config),
+      [](const ParameterInfo&, size_t at, std::span<float> values) {
+        for (float& value : values) value = static_cast<float>(at++);
+      },
+      parts);
 }
 
 }  // namespace bertrand::test

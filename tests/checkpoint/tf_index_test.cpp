@@ -84,6 +84,14 @@ TEST_F(TfIndexTest, RefusesTensorsThatLieOverEachOther) {
       2U);
 }
 
+TEST_F(TfIndexTest, TellsOfAShortFileOnce) {
+  std::map<std::string, test::MadeVariable> many;
+  for (uint64_t i = 0; i < 10'000; ++i) many[std::to_string(i)] = {{1}, 24 + 4 * i, 4, 0};
+  EXPECT_THAT(
+      open(test::made_index(many))->problems(),
+      ElementsAre(HasSubstr("is too short for \"0\", \"1\", \"10\" and 9997 more; was it")));
+}
+
 TEST_F(TfIndexTest, RefusesBlocksThatCannotBe) {
   const std::string header = test::entry_of("", test::field(1, 1));
   // Snappy's length of what it packs: 2^31, then what fits and is not there.
@@ -111,18 +119,23 @@ TEST_F(TfIndexTest, RefusesBlocksThatCannotBe) {
 TEST_F(TfIndexTest, RefusesMoreThanACheckpointHas) {
   std::map<std::string, test::MadeVariable> many;
   for (int i = 0; i < 70'000; ++i) many[std::to_string(i)] = {{1}, 0, 4, 0};
-  EXPECT_THAT(refusal(test::made_index(many)), HasSubstr("has too many entries"));
+  EXPECT_THAT(refusal(test::made_index(many)), HasSubstr("holds more entries"));
+  many = {{std::string(513, 'k'), {{1}, 0, 4, 0}}};
+  EXPECT_THAT(refusal(test::made_index(many)), HasSubstr("kkk...\" has more bytes than are read"));
   many.clear();
-  for (int i = 0; i < 300; ++i) many[std::string(60'000, 'k') + std::to_string(i)] = {{1}, 0, 4, 0};
-  EXPECT_THAT(refusal(test::made_index(many)), HasSubstr("has too many entries"));
+  for (int i = 0; i < 300; ++i) {
+    many[std::string(1, '\0') + std::string(60'000, 'k') + std::to_string(i)] = {{1}, 0, 4, 0};
+  }
+  EXPECT_THAT(refusal(test::made_index(many)), HasSubstr("holds more entries"));
   std::string message = test::field(1, 1) + test::field(2, test::field(2, test::field(1, 6)));
   const std::string slice = test::field(7, test::field(1, test::field(1, 1)));
   for (int i = 0; i < 70'000; ++i) message += slice;
   EXPECT_THAT(refusal(test::made_table(test::block_of(test::entry_of("", test::field(1, 1)) +
                                                       test::entry_of("a", message) + restarts))),
-              HasSubstr("there are too many slices"));
+              HasSubstr("there are more slices than are read"));
   many = {{"a", {std::vector<uint64_t>(17, 1), 0, 4, 0}}};
-  EXPECT_THAT(refusal(test::made_index(many)), HasSubstr("a tensor has too many dimensions"));
+  EXPECT_THAT(refusal(test::made_index(many)),
+              HasSubstr("a tensor has more dimensions than are read"));
 }
 
 }  // namespace
