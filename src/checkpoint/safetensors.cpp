@@ -24,6 +24,7 @@ constexpr std::string_view kMetadata = "__metadata__";
 constexpr size_t kMaxDimensions = 64;  // more than any library's arrays have
 constexpr size_t kMaxMetadata = 1 << 16;
 constexpr size_t kMaxTensors = 1 << 16;
+constexpr size_t kMaxName = 512;               // bytes
 constexpr size_t kMaxAllDimensions = 1 << 20;  // of all tensors
 
 /// A tensor as the header tells of it, nothing believed yet.
@@ -54,6 +55,10 @@ std::string in_quotes(const std::string& name) {
                                     nlohmann::json::error_handler_t::replace);
 }
 
+std::string limit_text(size_t limit, const char* what) {
+  return "holds more than the " + std::to_string(limit) + " " + what + " that are read";
+}
+
 /// Takes the header apart as it is parsed, so that memory stays within a few times its length
 /// whatever it holds.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
@@ -61,6 +66,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   std::vector<Entry> entries;
   std::map<std::string, std::string> metadata;
   std::string complaint;
+  bool too_large = false;  ///< it complains of what is beyond a limit, and not wrong
 
   bool start_object(size_t /*elements*/) override {
     if (place_ == Place::start) {
@@ -77,7 +83,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       place_ = Place::metadata;
     } else {
       if (entries.size() == kMaxTensors) {
-        return complain("there are more than " + std::to_string(kMaxTensors) + " tensors");
+        return exceed(limit_text(kMaxTensors, "tensors"));
       }
       place_ = Place::tensor;
       entries.emplace_back().name = key_;
@@ -87,6 +93,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool key(string_t& name) override {
     key_ = std::move(name);
+    if (place_ == Place::tensors && key_.size() > kMaxName) {
+      return exceed("names a tensor by more than the " + std::to_string(kMaxName) +
+                    " bytes that are read: " + in_quotes(key_));
+    }
     if (place_ != Place::tensor) {
       return true;
     }
@@ -130,8 +140,14 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (place_ == Place::shape && entries.back().shape.size() < kMaxDimensions &&
-        ++dimensions_ <= kMaxAllDimensions) {
+    if (place_ == Place::shape) {
+      if (entries.back().shape.size() == kMaxDimensions) {
+        return exceed("tensor " + in_quotes(entries.back().name) + ' ' +
+                      limit_text(kMaxDimensions, "dimensions"));
+      }
+      if (++dimensions_ > kMaxAllDimensions) {
+        return exceed(limit_text(kMaxAllDimensions, "dimensions of tensors"));
+      }
       entries.back().shape.push_back(value);
       return true;
     }
@@ -189,13 +205,17 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     }
     return false;
   }
+  bool exceed(std::string text) {
+    too_large = true;
+    return complain(std::move(text));
+  }
   bool unexpected(const char* what) {
     return complain(std::string("there is ") + what + " out of place after " + in_quotes(key_));
   }
 
   bool add_metadata(std::string text) {
     if (metadata.size() == kMaxMetadata) {
-      return complain("the metadata has more than " + std::to_string(kMaxMetadata) + " entries");
+      return exceed(limit_text(kMaxMetadata, "entries of metadata"));
     }
     return metadata.emplace(key_, std::move(text)).second ||
            complain("the metadata has " + in_quotes(key_) + " twice");
@@ -219,6 +239,7 @@ HeaderReader read_header(std::string_view header, const std::string& where) {
   }
   HeaderReader reader;
   if (!nlohmann::json::sax_parse(header.begin(), header.end(), &reader)) {
+    if (reader.too_large) throw Error(ErrorCode::bad_input, where + ": " + reader.complaint + ".");
     damaged(where, "the header cannot be read: " + reader.complaint);
   }
   return reader;
@@ -282,10 +303,14 @@ SafetensorsFile::Contents SafetensorsFile::parse(std::span<const std::byte> file
   uint64_t length = 0;
   std::memcpy(&length, file.data(), kLengthBytes);
   const std::span<const std::byte> rest = file.subspan(kLengthBytes);
-  if (length > kMaxHeaderBytes || length > rest.size()) {
+  if (length > rest.size()) {
     damaged(where, "the header should have " + std::to_string(length) + " bytes, and " +
-                       std::to_string(rest.size()) + " are left (at most " +
-                       std::to_string(kMaxHeaderBytes) + " are allowed)");
+                       std::to_string(rest.size()) + " are left");
+  }
+  if (length > kMaxHeaderBytes) {
+    throw Error(ErrorCode::bad_input, where + ": has a header of " + std::to_string(length) +
+                                          " bytes, and at most " + std::to_string(kMaxHeaderBytes) +
+                                          " are read.");
   }
   HeaderReader header =
       read_header({reinterpret_cast<const char*>(rest.data()), static_cast<size_t>(length)}, where);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string_view>
+#include <sys/stat.h>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -18,6 +20,7 @@ namespace fs = std::filesystem;
 constexpr size_t kMostIndex = 4 << 20;
 constexpr size_t kMostShards = 1000;
 constexpr size_t kMostTensors = 1 << 16;  // of all files
+constexpr size_t kMostNames = 4 << 20;    // bytes of all tensors' names and shapes
 
 /// Tensor names to file names, taken apart as it is parsed so that memory stays in bounds.
 class MapReader : public nlohmann::json_sax<nlohmann::json> {
@@ -78,21 +81,27 @@ class ShardedCheckpoint : public Checkpoint {
       refuse(
           "is not an index of tensors: a JSON object whose \"weight_map\" names a file for each");
     }
-    std::map<std::string, size_t> shards;
+    const std::map<std::string_view, size_t> shards = open_shards(reader.files);
+    std::map<std::pair<size_t, std::string_view>, size_t> places;  // not yet taken
+    for (size_t shard = 0; shard < shards_.size(); ++shard) {
+      const auto& tensors = shards_[shard]->tensors();
+      for (size_t i = 0; i < tensors.size(); ++i) {
+        places.emplace(std::pair(shard, std::string_view(tensors[i].name)), i);
+      }
+    }
     for (const auto& [tensor, name] : reader.files) {
-      const auto [place, fresh] = shards.emplace(name, shards_.size());
-      if (fresh) open_shard(name);
-      if (!places_.contains({place->second, tensor})) {
+      const size_t shard = shards.at(name);
+      const auto place = places.find({shard, tensor});
+      if (place == places.end()) {
         refuse("says that \"" + printable(tensor) + "\" is in " + printable(name) +
                ", and it is not");
       }
-      const auto index = places_.at({place->second, tensor});
-      infos_.push_back(shards_[place->second]->tensors()[index]);
-      where_.emplace_back(place->second, index);
-      places_.erase({place->second, tensor});
+      infos_.push_back(shards_[shard]->tensors()[place->second]);
+      where_.emplace_back(shard, place->second);
+      places.erase(place);
     }
     if (infos_.empty()) refuse("names no tensors");
-    for (const auto& [place, index] : places_) {
+    for (const auto& [place, index] : places) {
       others_.push_back(shards_[place.first]->tensors()[index]);
     }
   }
@@ -124,32 +133,72 @@ class ShardedCheckpoint : public Checkpoint {
     throw Error(ErrorCode::bad_input, path_.string() + ": " + what + ".");
   }
 
-  void open_shard(const std::string& name) {
-    const fs::path file(name);
-    if (name.empty() || name == "." || name == ".." || file.filename() != file) {
-      refuse("names the file \"" + printable(name) + "\", which is not one beside it");
+  /// Opens every file that is named, once; their places by name.
+  std::map<std::string_view, size_t> open_shards(const std::map<std::string, std::string>& files) {
+    std::map<std::string_view, size_t> shards;
+    for (const auto& [tensor, name] : files) {
+      if (shards.emplace(name, 0).second && shards.size() > kMostShards) {
+        refuse("names too many files");
+      }
     }
-    if (shards_.size() == kMostShards) refuse("names too many files");
-    const fs::path path = path_.parent_path() / file;
-    std::error_code ignored;
-    if (!fs::exists(path, ignored)) {
-      throw Error(ErrorCode::bad_input, path.string() + ": this part of the checkpoint " +
-                                            path_.filename().string() +
-                                            " is missing; copy it here as well.");
+    refuse_missing(shards);
+    for (auto& [name, place] : shards) {
+      place = shards_.size();
+      open_shard(name);
+    }
+    return shards;
+  }
+
+  void refuse_missing(const std::map<std::string_view, size_t>& shards) const {
+    constexpr size_t kShown = 3;
+    std::vector<std::string> missing;
+    for (const auto& [name, place] : shards) {
+      const fs::path file(name);
+      if (name.empty() || name == "." || name == ".." || file.filename() != file) {
+        refuse("names the file \"" + printable(name) + "\", which is not one beside it");
+      }
+      std::error_code ignored;
+      if (!fs::exists(path_.parent_path() / file, ignored)) missing.push_back(printable(name));
+    }
+    if (missing.empty()) return;
+    std::string shown = missing[0];
+    for (size_t i = 1; i < std::min(missing.size(), kShown); ++i) shown += ", " + missing[i];
+    if (missing.size() > kShown) {
+      shown += " and " + std::to_string(missing.size() - kShown) + " more";
+    }
+    refuse("lacks " + std::to_string(missing.size()) + " of the " + std::to_string(shards.size()) +
+           " files that it names: " + shown + "; copy what is missing here as well");
+  }
+
+  void open_shard(std::string_view name) {
+    const fs::path path = path_.parent_path() / fs::path(name);
+    struct stat status {};
+    if (::stat(path.c_str(), &status) == 0 && !seen_.emplace(status.st_dev, status.st_ino).second) {
+      refuse("names one file twice, the second time as " + printable(name));
     }
     if (is_shard_index(MappedFile(path).bytes())) refuse("names another index as a part");
     shards_.push_back(open_checkpoint(path));
-    const auto& tensors = shards_.back()->tensors();
-    if (places_.size() + tensors.size() > kMostTensors) refuse("names too many tensors");
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      places_.emplace(std::pair(shards_.size() - 1, tensors[i].name), i);
+    count(shards_.back()->tensors());
+    count(shards_.back()->others());
+  }
+
+  /// Small files may name many tensors, so what is kept of all files is bounded at once.
+  void count(const std::vector<TensorInfo>& tensors) {
+    tensors_ += tensors.size();
+    for (const TensorInfo& info : tensors) {
+      names_ += info.name.size() + sizeof(int64_t) * info.shape.size();
+    }
+    if (tensors_ > kMostTensors || names_ > kMostNames) {
+      refuse("names files with more tensors, or longer names of them, than are read");
     }
   }
 
   fs::path path_;
   uint64_t index_bytes_ = 0;
   std::vector<std::shared_ptr<const Checkpoint>> shards_;
-  std::map<std::pair<size_t, std::string>, size_t> places_;  // of shard and name, not yet taken
+  std::set<std::pair<dev_t, ino_t>> seen_;
+  size_t tensors_ = 0;
+  size_t names_ = 0;
   std::vector<TensorInfo> infos_;
   std::vector<std::pair<size_t, size_t>> where_;  // shard and place in it
 };

@@ -150,7 +150,8 @@ TEST(Sharded, ReadsTheFilesOfAnIndex) {
   const auto refusal = [&](int code) {
     return test::error_of(code, [&] { open_checkpoint(folder.path()); });
   };
-  EXPECT_THAT(refusal(3), HasSubstr("part-00001-of-00002.safetensors: this part of"));
+  EXPECT_THAT(refusal(3), HasSubstr("lacks 2 of the 2 files that it names: "
+                                    "part-00001-of-00002.safetensors, part-00002-of-00002"));
   for (const char* name : {"part-00001-of-00002.safetensors", "part-00002-of-00002.safetensors"}) {
     test::write(folder / name, test::read(corpus("safetensors") / name));
   }

@@ -9,6 +9,7 @@ namespace {
 
 std::atomic<size_t> held{0};
 std::atomic<size_t> most{0};
+std::atomic<size_t> all_taken{0};
 
 }  // namespace
 
@@ -16,6 +17,7 @@ std::atomic<size_t> most{0};
 void* operator new(size_t bytes) {
   void* const place = std::malloc(bytes == 0 ? 1 : bytes);
   if (place == nullptr) throw std::bad_alloc();
+  all_taken += malloc_usable_size(place);
   const size_t now = held += malloc_usable_size(place);
   for (size_t before = most; before < now && !most.compare_exchange_weak(before, now);) {
   }
@@ -31,8 +33,10 @@ void operator delete(void* place, size_t /*bytes*/) noexcept { operator delete(p
 
 namespace bertrand::test {
 
-PeakMemory::PeakMemory() : before_(held) { most = before_; }
+PeakMemory::PeakMemory() : before_(held), taken_before_(all_taken) { most = before_; }
 
 size_t PeakMemory::bytes() const { return most - before_; }
+
+size_t PeakMemory::taken() const { return all_taken - taken_before_; }
 
 }  // namespace bertrand::test

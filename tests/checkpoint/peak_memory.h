@@ -11,8 +11,13 @@ class PeakMemory {
   PeakMemory();
   size_t bytes() const;
 
+  /// All bytes taken since this was made, also those given back again: a measure of work that does
+  /// not depend on the machine.
+  size_t taken() const;
+
  private:
   size_t before_;
+  size_t taken_before_;
 };
 
 /// What reading a file may take beside the file itself, however hostile it is.
