@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <cstring>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -21,26 +24,33 @@ namespace fs = std::filesystem;
 
 class SafetensorsCheckpoint : public Checkpoint {
  public:
-  explicit SafetensorsCheckpoint(const fs::path& path)
-      : path_(path), file_(SafetensorsFile::open(path)) {
-    for (const TensorView& tensor : file_.tensors()) {
-      infos_.push_back({tensor.name, tensor.type, tensor.shape});
+  SafetensorsCheckpoint(MappedFile file, const fs::path& path)
+      : path_(path), file_(std::move(file)) {
+    SafetensorsFile::Contents contents = SafetensorsFile::parse(file_.bytes(), path.string());
+    for (TensorView& tensor : contents.tensors) {
+      values_.push_back(tensor.bytes);
+      infos_.push_back({std::move(tensor.name), tensor.type, std::move(tensor.shape)});
     }
   }
 
   std::string kind() const override { return "safetensors"; }
   const std::vector<TensorInfo>& tensors() const override { return infos_; }
-  std::vector<File> files() const override { return {{path_, file_.file().bytes().size()}}; }
-  void release() const override { file_.file().release(); }
+  std::vector<File> files() const override { return {{path_, file_.bytes().size()}}; }
+  void release() const override { file_.release(); }
   std::span<const std::byte> read(size_t index, std::vector<std::byte>&) const override {
-    return file_.tensors()[index].bytes;
+    return values_[index];
   }
 
  private:
   fs::path path_;
-  SafetensorsFile file_;
+  MappedFile file_;
   std::vector<TensorInfo> infos_;
+  std::vector<std::span<const std::byte>> values_;
 };
+
+constexpr const char* kTar =
+    "is a TAR file, as the first releases of PyTorch wrote, which is not supported; load it with "
+    "PyTorch and save it again: torch.save(torch.load(OLD), NEW).";
 
 [[noreturn]] void refuse(const fs::path& path, const std::string& what) {
   throw Error(ErrorCode::bad_input, path.string() + ": " + what);
@@ -51,25 +61,76 @@ bool begins_with(std::span<const std::byte> bytes, std::string_view text, size_t
          std::string_view(reinterpret_cast<const char*>(bytes.data()) + place, text.size()) == text;
 }
 
-/// Kinds that are known by their first bytes and not read, with the remedy.
+/// A kind of file that is known by how it begins and not read, with the remedy.
+struct KnownKind {
+  std::string_view begin;
+  const char* what;
+};
+
+constexpr std::array kKnownKinds = {
+    KnownKind{"sys_info", kTar},
+    KnownKind{"\x89HDF\r\n",
+              "is an HDF5 file (TensorFlow 2, Keras), which is not supported; save the model with "
+              "transformers as model.safetensors or pytorch_model.bin."},
+    KnownKind{"version https://git-lfs",
+              "is a pointer of Git LFS, not the file itself; fetch it with git lfs pull."},
+    KnownKind{"\x1f\x8b", "is packed with gzip; unpack it first (gunzip, or tar -xzf)."},
+    KnownKind{"GGUF",
+              "is a GGUF file, which is not supported; take the model it was made from, as "
+              "model.safetensors or pytorch_model.bin."},
+    KnownKind{"<",
+              "is a web page or another text, not a checkpoint; was the download "
+              "answered with a page that asks to log in?"},
+    KnownKind{"{",
+              "is JSON without a \"weight_map\", so it is not the index of a checkpoint; "
+              "name the file of the weights."},
+    KnownKind{"\x80",
+              "is a pickle, but not of torch.save; save the model's state_dict() with it."}};
+
+/// The first field of an ONNX model is its version, and one of seven others follows. Source: ONNX,
+/// onnx.proto (ModelProto).
+bool is_onnx(std::span<const std::byte> bytes) {
+  constexpr std::string_view kTags = "\x12\x1a\x22\x28\x32\x3a\x42";
+  constexpr auto kMostVersion = std::byte{32};
+  return bytes.size() > 2 && bytes[0] == std::byte{8} && bytes[1] > std::byte{0} &&
+         bytes[1] < kMostVersion && kTags.find(static_cast<char>(bytes[2])) != kTags.npos;
+}
+
 void refuse_known(std::span<const std::byte> bytes, const fs::path& path) {
-  if (begins_with(bytes, "ustar", 257) || begins_with(bytes, "sys_info")) {
+  if (begins_with(bytes, "ustar", 257)) refuse(path, kTar);
+  if (is_onnx(bytes)) {
     refuse(path,
-           "is a TAR file, as the first releases of PyTorch wrote, which is not supported; load it "
-           "with "
-           "PyTorch and save it again: torch.save(torch.load(OLD), NEW).");
+           "is an ONNX model, which is written and not read; take the model it was made from, as "
+           "model.safetensors or pytorch_model.bin.");
   }
-  if (begins_with(bytes, "\x89HDF\r\n")) {
-    refuse(path,
-           "is an HDF5 file (TensorFlow 2, Keras), which is not supported; save the model with "
-           "transformers as model.safetensors or pytorch_model.bin.");
+  size_t begin = 0;  // of a text
+  while (begin < bytes.size() && std::isspace(static_cast<unsigned char>(bytes[begin])) != 0) {
+    ++begin;
   }
-  if (begins_with(bytes, "version https://git-lfs")) {
-    refuse(path, "is a pointer of Git LFS, not the file itself; fetch it with git lfs pull.");
+  for (const KnownKind& kind : kKnownKinds) {
+    if (begins_with(bytes, kind.begin, begin)) refuse(path, kind.what);
   }
-  if (begins_with(bytes, "\x80")) {
-    refuse(path, "is a pickle, but not of torch.save; save the model's state_dict() with it.");
+}
+
+/// Whether the first eight bytes can be the length of a safetensors header.
+bool has_plausible_length(std::span<const std::byte> bytes) {
+  constexpr uint64_t kMost = 100'000'000;  // that the format allows
+  uint64_t length = 0;
+  if (bytes.size() < sizeof length) return false;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  return length <= kMost;
+}
+
+/// A bundle by one of its files, of which PREFIX.index says what is in the others.
+std::shared_ptr<const Checkpoint> open_bundle_of(const fs::path& path) {
+  const fs::path prefix = bundle_prefix(path);
+  const fs::path index = prefix.string() + ".index";
+  std::error_code ignored;
+  if (!fs::exists(index, ignored)) {
+    refuse(path, "is a file of a TensorFlow checkpoint, whose index is missing: copy " +
+                     index.filename().string() + " here as well.");
   }
+  return open_tf_bundle(prefix);
 }
 
 std::shared_ptr<const Checkpoint> open_file(const fs::path& path) {
@@ -84,21 +145,33 @@ std::shared_ptr<const Checkpoint> open_file(const fs::path& path) {
   if (is_torch_legacy(bytes)) {
     return open_torch_legacy(std::move(file), path);
   }
+  const bool named_as_bundle = bundle_prefix(path) != path;
+  if (is_sorted_table(bytes) && !named_as_bundle) {
+    refuse(path,
+           "is the index of a TensorFlow checkpoint, but its name does not tell those of the data "
+           "files; name it as it was, PREFIX.index with PREFIX.data-00000-of-00001 beside it.");
+  }
   if (is_sorted_table(bytes)) {
-    return open_tf_bundle(bundle_prefix(path));
+    return open_bundle_of(path);
   }
   if (is_shard_index(bytes)) {
     return open_sharded(path);
   }
   // Ahead of the others: the length that stands first may look like the beginning of any of them.
   if (begins_with(bytes, "{", sizeof(uint64_t))) {
-    return std::make_shared<SafetensorsCheckpoint>(path);
+    return std::make_shared<SafetensorsCheckpoint>(std::move(file), path);
+  }
+  if (named_as_bundle) {  // values begin with any bytes
+    return open_bundle_of(path);
   }
   refuse_known(bytes, path);
-  if (const fs::path prefix = bundle_prefix(path); prefix != path) {
-    return open_tf_bundle(prefix);
+  if (!has_plausible_length(bytes)) {
+    refuse(
+        path,
+        "is of a kind that is not known; read are safetensors, what torch.save writes, the files "
+        "of a TensorFlow 1 checkpoint, and the .index.json of a checkpoint in several files.");
   }
-  return std::make_shared<SafetensorsCheckpoint>(path);
+  return std::make_shared<SafetensorsCheckpoint>(std::move(file), path);
 }
 
 /// Which checkpoint a folder's `checkpoint` file (a text of TensorFlow's) calls the newest.
@@ -142,7 +215,14 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const fs::path& path) {
                                    (prefix != path ? "" : ", nor " + path.string() + ".index") +
                                    ".");
   }
-  return open_file(path);
+  try {
+    return open_file(path);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::runtime,
+                path.string() +
+                    ": to open it takes more memory than the system gives; raise the limit (ulimit "
+                    "-v) or close other programs.");
+  }
 }
 
 fs::path find_weights(const fs::path& folder) {

@@ -189,6 +189,39 @@ TEST(OpenCheckpoint, TellsWhatIsNotReadAndWhatToDo) {
               HasSubstr("there is no such checkpoint"));
 }
 
+TEST(OpenCheckpoint, KnowsWhatPeopleTakeForACheckpoint) {
+  const test::TemporaryFolder folder;
+  const auto refusal = [&](const std::string& content, const char* name = "model.bin") {
+    test::write(folder / name, content);
+    return test::error_of(3, [&] { open_checkpoint(folder / name); });
+  };
+  EXPECT_THAT(refusal("\x08\x08\x12\x07pytorch\x1a\x03"
+                      "2.1:\xd0\x01"),
+              HasSubstr("is an ONNX model"));
+  EXPECT_THAT(refusal("\x1f\x8b\x08\x08\x01\x02\x03\x04\x05\x06"), HasSubstr("gzip"));
+  EXPECT_THAT(refusal("GGUF\x03" + std::string(11, '\0')), HasSubstr("is a GGUF file"));
+  EXPECT_THAT(refusal("\n<!DOCTYPE html><html>"), HasSubstr("is a web page"));
+  EXPECT_THAT(refusal("{\"hidden_size\": 12}"), HasSubstr("is JSON without a \"weight_map\""));
+  for (const char* content : {"some notes on the model", "short"}) {
+    EXPECT_THAT(refusal(content), HasSubstr("is of a kind that is not known; read are")) << content;
+  }
+  EXPECT_THAT(refusal(std::string("\x02\0\0\0\0\0\0\0[]", 10)), HasSubstr("safetensors file"));
+}
+
+TEST(OpenCheckpoint, KnowsTheFilesOfABundleByTheirNames) {
+  const test::TemporaryFolder folder;
+  const auto refusal = [&](const char* name) {
+    return test::error_of(3, [&] { open_checkpoint(folder / name); });
+  };
+  test::write(folder / "m.data-00000-of-00001", "\x80 values begin with any byte");
+  EXPECT_THAT(refusal("m.data-00000-of-00001"), HasSubstr("copy m.index here as well"));
+  const std::string index = test::read(corpus("tf_index/plain.index"));
+  test::write(folder / "m.index", index);
+  EXPECT_EQ(open_checkpoint(folder / "m.data-00000-of-00001")->kind(), "TensorFlow 1 bundle");
+  test::write(folder / "renamed", index);
+  EXPECT_THAT(refusal("renamed"), HasSubstr("its name does not tell those of the data files"));
+}
+
 TEST(OpenCheckpoint, KnowsSafetensorsByMoreThanItsLength) {
   const test::TemporaryFolder folder;
   // The length of the header stands first: with 640 bytes the file begins as a pickle does.
