@@ -6,9 +6,9 @@
 #include <cstdlib>
 #include <string>
 #include <unistd.h>
-#include <vector>
 
 #include "base/error.h"
+#include "read_all.h"
 
 /// A file of any bytes is either refused with an Error or read, each tensor with the bytes of its
 /// shape.
@@ -19,15 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::fwrite(data, 1, size, file);
   std::fclose(file);
   try {
-    const auto checkpoint = bertrand::open_checkpoint(path);
-    std::vector<std::byte> buffer;
-    for (size_t i = 0; i < checkpoint->tensors().size(); ++i) {
-      const auto& info = checkpoint->tensors()[i];
-      try {
-        if (checkpoint->read(i, buffer).size() != info.bytes()) std::abort();
-      } catch (const bertrand::Error&) {
-      }
-    }
+    bertrand::fuzz::read_all(*bertrand::open_checkpoint(path));
   } catch (const bertrand::Error&) {
   }
   std::remove(path.c_str());
