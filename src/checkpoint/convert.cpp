@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_folder.h"

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/model_folder.h"
 
@@ -69,12 +69,10 @@ void match(const Checkpoint& checkpoint, Inspection& result) {
 void read_training(const fs::path& path, Inspection& result) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return;
-  const auto json =
-      nlohmann::json::parse(read_description(path), nullptr, /*allow_exceptions=*/false);
-  if (json.is_object()) {
-    result.training = json.dump(-1, ' ', /*ensure_ascii=*/true);
-  } else {
-    result.problems.push_back(path.string() + ": is not one valid JSON object.");
+  try {
+    result.training = read_json_object(path, "resume from another snapshot").dump();
+  } catch (const Error& error) {
+    result.problems.emplace_back(error.what());
   }
 }
 

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/checkpoint.h"
 #include "model/initial_parameters.h"
@@ -51,18 +51,6 @@ std::filesystem::path weights_path(const std::filesystem::path& folder) {
 
 }  // namespace
 
-std::string read_description(const std::filesystem::path& path) {
-  constexpr size_t kMost = 1 << 20;
-  const MappedFile file(path);
-  if (file.bytes().size() > kMost) {
-    throw Error(ErrorCode::bad_input, path.string() + ": has " +
-                                          std::to_string(file.bytes().size()) +
-                                          " bytes; a description of a model has less than " +
-                                          std::to_string(kMost) + ".");
-  }
-  return std::string(file.text());
-}
-
 std::filesystem::path find_config(const std::filesystem::path& folder) {
   for (const char* name : {"config.json", "bert_config.json"}) {
     if (std::filesystem::exists(folder / name)) {
@@ -78,12 +66,7 @@ std::optional<bool> configured_lower_case(const std::filesystem::path& folder) {
     return std::nullopt;
   }
   const auto config =
-      nlohmann::json::parse(read_description(path), nullptr, /*allow_exceptions=*/false);
-  if (!config.is_object()) {
-    throw Error(ErrorCode::bad_input, path.string() +
-                                          ": is not one valid JSON object; mend it, or move it "
-                                          "away and give --cased or --uncased.");
-  }
+      read_json_object(path, "mend it, or move it away and give --cased or --uncased");
   const auto field = config.find("do_lower_case");
   if (field == config.end() || field->is_null()) {
     return std::nullopt;

@@ -106,10 +106,6 @@ struct ModelFolderContents {
 void write_tokenizer_files(const std::filesystem::path& path, const BertConfig& config,
                            const std::filesystem::path& vocabulary, bool lower_case);
 
-/// The text of a small file. Throws Error (bad_input) where it has more bytes than a file that
-/// describes a model can need.
-std::string read_description(const std::filesystem::path& path);
-
 /// config.json or bert_config.json of a folder; empty where it has neither.
 std::filesystem::path find_config(const std::filesystem::path& folder);
 

@@ -90,7 +90,7 @@ std::string as_text(const Inspection& found) {
   if (found.config) text += fmt::format("config    {}\n", config_line(*found.config));
   if (!found.training.empty()) {
     const auto training = ordered_json::parse(found.training);
-    if (training.contains("steps")) {
+    if (training.contains("steps") && training["steps"].is_number_unsigned()) {
       text += fmt::format("snapshot  after {} steps\n", training["steps"].dump());
     }
   }

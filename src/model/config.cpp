@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/small_json.h"
 
 namespace bertrand {
 namespace {
@@ -23,47 +24,12 @@ std::string shown(const json& value) {
   return text.size() > kShown ? text.substr(0, kShown) + "..." : text;
 }
 
-/// What is nested takes a hundred times its bytes of memory to parse, and a config is flat.
-bool is_deep(std::string_view text) {
-  constexpr int kMostDepth = 32;
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size() && depth <= kMostDepth; ++i) {
-    const char letter = text[i];
-    if (letter == '"') {
-      in_string = !in_string;
-    } else if (in_string) {
-      i += letter == '\\' ? 1 : 0;
-    } else if (letter == '[' || letter == '{') {
-      ++depth;
-    } else if (letter == ']' || letter == '}') {
-      --depth;
-    }
-  }
-  return depth > kMostDepth;
-}
-
 /// Reads typed fields of one JSON object; errors name the file and the field.
 class Fields {
  public:
-  Fields(std::string_view text, const std::string& where) : where_(where) {
-    if (is_deep(text)) {
-      throw Error(ErrorCode::bad_input,
-                  where_ + ": is nested deeper than a model's config, which is one JSON object.");
-    }
-    try {
-      object_ = json::parse(text);
-    } catch (const json::parse_error& error) {
-      throw Error(ErrorCode::bad_input, where_ + ": is not valid JSON at byte " +
-                                            std::to_string(error.byte) +
-                                            "; a model's config is one JSON object.");
-    } catch (const json::exception&) {  // a number beyond double
-      throw Error(ErrorCode::bad_input, where_ + ": holds a number that is too large.");
-    }
-    if (!object_.is_object()) {
-      throw Error(ErrorCode::bad_input, where_ + ": a model's config must be one JSON object.");
-    }
-  }
+  Fields(std::string_view text, const std::string& where)
+      : where_(where),
+        object_(parse_json_object(text, where, "give the config that belongs to the weights")) {}
 
   /// The field, nullptr where it is absent or null.
   const json* find(const char* name) const {

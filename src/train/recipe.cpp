@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/small_json.h"
 
 namespace bertrand {
 namespace {
@@ -137,7 +138,7 @@ Json to_json_value(const T& value) {
 }
 
 template <typename T>
-bool from_json_value(const Json& json, T& value) {
+bool from_json_value(const nlohmann::json& json, T& value) {
   if constexpr (std::is_enum_v<T>) {
     return json.is_string() && from_text(json.get<std::string>(), value);
   } else if constexpr (std::is_same_v<T, bool>) {
@@ -289,8 +290,8 @@ std::string recipe_to_json(const Recipe& recipe) {
 }
 
 Recipe recipe_from_json(std::string_view text, const std::string& where) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("recipe") || !json["recipe"].is_string()) {
+  const auto json = parse_json_object(text, where, "a recipe is one JSON object");
+  if (!json.contains("recipe") || !json["recipe"].is_string()) {
     throw Error(ErrorCode::bad_input, where + ": is not a recipe (no \"recipe\" in it).");
   }
   Recipe recipe;

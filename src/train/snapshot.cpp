@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/small_json.h"
 #include "checkpoint/safetensors.h"
 
 namespace bertrand {
@@ -132,10 +133,7 @@ bool find_snapshot(const std::filesystem::path& path) {
 
 RunState read_snapshot_state(const std::filesystem::path& path) {
   const std::filesystem::path file = path / kStateFile;
-  const auto json = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) {
-    fail(file, "it is not a JSON object");
-  }
+  const auto json = read_json_object(file, "begin the run anew with --overwrite");
   if (const int format = value_of<int>(json, "format", file); format != kFormat) {
     throw Error(ErrorCode::bad_input, fmt::format("{}: is of format {}; this program reads format "
                                                   "{}. Resume with the program that began the run.",

@@ -298,7 +298,7 @@ TEST_F(ModelFolderTest, ReadsLowerCase) {
   EXPECT_EQ(lower_case("{}"), std::nullopt);
   EXPECT_THAT(test::error_of(3, [&] { lower_case(R"({"do_lower_case": 1})"); }),
               HasSubstr("tokenizer_config.json: \"do_lower_case\" must be true or false"));
-  EXPECT_THAT(test::error_of(3, [&] { lower_case("{"); }), HasSubstr("is not one valid JSON"));
+  EXPECT_THAT(test::error_of(3, [&] { lower_case("{"); }), HasSubstr("is not valid JSON"));
 }
 
 TEST_F(ModelFolderTest, ReadsWhatIsWritten) {

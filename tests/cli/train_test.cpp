@@ -162,10 +162,15 @@ TEST_F(TrainCommand, ASnapshotThatIsNoneIsABadInput) {
                 AllOf(HasSubstr("run/snapshot/training.json: "), Not(HasSubstr("json.exception"))));
     return outcome.err;
   };
-  EXPECT_THAT(refused(state.substr(0, state.size() / 2)), HasSubstr("it is not a JSON object"));
+  EXPECT_THAT(refused(state.substr(0, state.size() / 2)), HasSubstr("is not valid JSON"));
   Json changed = Json::parse(state);
   changed.erase("steps");
   EXPECT_THAT(refused(changed.dump()), HasSubstr("its \"steps\" is missing"));
+  // So deep that to copy or print it by recursion would take more than the stack.
+  constexpr size_t kDeep = 200'000;
+  const std::string deep = std::string(kDeep, '[') + std::string(kDeep, ']');
+  EXPECT_THAT(refused(R"({"format": 1, "recipe": )" + deep + "}"), HasSubstr("64 deep"));
+  EXPECT_THAT(refused(state + std::string(1 << 20, ' ')), HasSubstr("a description of a model"));
   changed = Json::parse(state);
   changed["weights_type"] = "F8";
   EXPECT_THAT(refused(changed.dump()), HasSubstr("F32, F16 or BF16"));

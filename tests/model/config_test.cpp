@@ -42,9 +42,8 @@ std::string refusal_with(const char* field, const json& value) {
 }
 
 TEST(BertConfig, RefusesWhatIsNestedDeeply) {
-  EXPECT_THAT(refusal(std::string(1 << 20, '[')), HasSubstr("nested deeper than"));
-  EXPECT_THAT(refusal("{\"a\":" + std::string(40, '[') + std::string(40, ']') + "}"),
-              HasSubstr("nested deeper than"));
+  EXPECT_THAT(refusal("{\"a\":" + std::string(70, '[') + std::string(70, ']') + "}"),
+              HasSubstr("more than 64 deep"));
   json config = small_config();
   config["architectures"] = {{{"a", {1, 2}}}};
   config["note"] = "\"\\" + std::string(100, '[');
@@ -164,7 +163,7 @@ TEST(BertConfig, RefusesWhatIsNotAnObject) {
   EXPECT_THAT(refusal("[]"), HasSubstr("must be one JSON object"));
   EXPECT_THAT(refusal("{\"layer_norm_eps\": 1e999}"), HasSubstr("a number that is too large"));
   EXPECT_THAT(refusal("{\"model_type\": \"\xff\"}"), HasSubstr("is not valid JSON"));
-  EXPECT_THAT(refusal(std::string(20, '[')), HasSubstr("is not valid JSON"));
+  EXPECT_THAT(refusal(std::string(1 << 20, '[')), HasSubstr("more than 64 deep"));
 }
 
 TEST(BertConfig, WritesWhatItReads) {
