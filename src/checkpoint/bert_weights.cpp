@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "checkpoint/findings.h"
 #include "model/parameters.h"
 
 namespace bertrand {
@@ -30,6 +31,25 @@ bool has_a_row_a_piece(std::string_view name) {
          name == "cls.predictions.decoder.weight" || name == "cls.predictions.decoder.bias";
 }
 
+constexpr int64_t kAny = -1;
+
+/// The shape of a tensor of cls.* or classifier.*; empty for one that is not known. A classifier
+/// has as many rows as its task has classes.
+std::vector<int64_t> head_shape(std::string_view name, const BertConfig& config) {
+  const int64_t hidden = config.hidden_size;
+  if (has_a_row_a_piece(name)) {
+    return name.ends_with(".weight") ? std::vector{config.vocab_size, hidden}
+                                     : std::vector{config.vocab_size};
+  }
+  if (name == "cls.predictions.transform.dense.weight") return {hidden, hidden};
+  if (name.starts_with("cls.predictions.transform.")) return {hidden};
+  if (name == "cls.seq_relationship.weight") return {2, hidden};
+  if (name == "cls.seq_relationship.bias") return {2};
+  if (name == "classifier.weight") return {kAny, hidden};
+  if (name == "classifier.bias") return {kAny};
+  return {};
+}
+
 class Matching {
  public:
   Matching(const Checkpoint& checkpoint, const BertConfig& config)
@@ -40,7 +60,7 @@ class Matching {
     for (const ParameterInfo& info : bert_parameters(config_)) {
       if (!take(info, result_.parameters) &&
           (result_.has_span_head || !info.name.starts_with(kHead))) {
-        result_.faults.push_back(info.name + " is missing");
+        result_.missing.push_back(info.name);
       }
     }
     for (const ParameterInfo& info : pooler_parameters(config_)) {
@@ -52,11 +72,13 @@ class Matching {
     for (auto& [name, weight] : left_) {
       if (weight.place == Place::head) {
         cut_rows(weight.weight);
+        check_head(weight.weight);
         result_.heads.push_back(std::move(weight.weight));
       } else {
         complain(weight.weight, "is not a part of this model");
       }
     }
+    result_.faults = faults_.lines();
     return std::move(result_);
   }
 
@@ -70,7 +92,7 @@ class Matching {
     return checkpoint_.tensors()[weight.source].name;
   }
   void complain(const Weight& weight, const std::string& what) {
-    result_.faults.push_back(printable(stored_name(weight)) + " " + what);
+    faults_.add(printable(stored_name(weight)) + " " + what);
   }
 
   void sort() {
@@ -113,8 +135,7 @@ class Matching {
     const TensorInfo& info = checkpoint_.tensors()[scale->second];
     const std::vector rows = {weight.transposed ? weight.stored.back() : weight.stored.front()};
     if (info.type != DataType::f32 || info.shape != rows) {
-      result_.faults.push_back(printable(info.name) + " should hold F32 and have the shape " +
-                               shape_text(rows));
+      faults_.add(printable(info.name) + " should hold F32 and have the shape " + shape_text(rows));
     }
     weight.scale = scale->second;
     scales_.erase(scale);
@@ -169,9 +190,22 @@ class Matching {
     }
   }
 
+  void check_head(const Weight& weight) {
+    const auto& is = weight.info.shape;
+    const std::vector<int64_t> should = head_shape(weight.info.name, config_);
+    const auto same = [](int64_t have, int64_t want) { return want == kAny || have == want; };
+    if (!should.empty() && !std::equal(is.begin(), is.end(), should.begin(), should.end(), same)) {
+      std::string text = shape_text(should);
+      if (should[0] == kAny) text.replace(1, std::to_string(kAny).size(), "any");
+      result_.head_faults.push_back(printable(stored_name(weight)) + " has the shape " +
+                                    shape_text(is) + " and should have " + text);
+    }
+  }
+
   const Checkpoint& checkpoint_;
   const BertConfig& config_;
   BertWeights result_;
+  Findings faults_;
   std::map<std::string, Found, std::less<>> left_;  // by the name in the model
   std::map<std::string, size_t> scales_;            // by that of their weight
 };
@@ -225,6 +259,14 @@ void transpose(const Matrix& in, size_t first, size_t last, std::span<std::byte>
 }
 
 }  // namespace
+
+std::vector<std::string> BertWeights::all_faults() const {
+  std::vector<std::string> all;
+  all.reserve(missing.size() + faults.size());
+  for (const std::string& name : missing) all.push_back(name + " is missing");
+  all.insert(all.end(), faults.begin(), faults.end());
+  return all;
+}
 
 BertWeights match_weights(const Checkpoint& checkpoint, const BertConfig& config) {
   return Matching(checkpoint, config).match();

@@ -34,8 +34,14 @@ struct BertWeights {
   std::vector<std::string> buffers;  ///< names of tables that hold no weights
   std::vector<std::string> unknown;  ///< names of tensors that have no place in a BERT
   std::vector<std::string> notes;    ///< what was changed to fit: rows cut
-  std::vector<std::string> faults;   ///< what does not fit: missing, mis-shaped, there twice
-  bool has_span_head = false;        ///< without one it is not missed in `faults`
+  std::vector<std::string> missing;  ///< names of parameters that are not there
+  std::vector<std::string> faults;   ///< what does not fit: mis-shaped, there twice
+  std::vector<std::string>
+      head_faults;             ///< the same of `heads`, which only those want who keep them
+  bool has_span_head = false;  ///< without one it is not in `missing`
+
+  /// What is missing and what does not fit, for one message.
+  std::vector<std::string> all_faults() const;
 };
 
 BertWeights match_weights(const Checkpoint& checkpoint, const BertConfig& config);

@@ -139,7 +139,7 @@ class Conversion {
   }
 
   void refuse_faults(const BertWeights& found) const {
-    std::vector<std::string> all = found.faults;
+    std::vector<std::string> all = found.all_faults();
     const auto problems = checkpoint_->problems();
     all.insert(all.end(), problems.begin(), problems.end());
     if (all.empty()) return;

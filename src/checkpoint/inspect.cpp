@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -35,7 +35,7 @@ size_t count_not_finite(const TensorInfo& info, std::span<const std::byte> bytes
   return count;
 }
 
-void check_values(const Checkpoint& checkpoint, std::vector<std::string>& problems) {
+void check_values(const Checkpoint& checkpoint, Findings& problems) {
   const auto& tensors = checkpoint.tensors();
   for (size_t i = 0; i < tensors.size(); ++i) {
     try {
@@ -43,79 +43,133 @@ void check_values(const Checkpoint& checkpoint, std::vector<std::string>& proble
       checkpoint.read_parts(
           i, [&](std::span<const std::byte> part) { count += count_not_finite(tensors[i], part); });
       if (count > 0) {
-        problems.push_back(fmt::format("{}: {} of {} values are not finite.",
-                                       printable(tensors[i].name), count, tensors[i].size()));
+        problems.add(fmt::format("{}: {} of {} values are not finite.", printable(tensors[i].name),
+                                 count, tensors[i].size()));
       }
     } catch (const Error& error) {
-      problems.emplace_back(error.what());
+      problems.add(error.what());
     }
     checkpoint.release();
   }
 }
 
-void match(const Checkpoint& checkpoint, Inspection& result) {
-  const BertWeights weights = match_weights(checkpoint, *result.config);
-  result.has_span_head = weights.has_span_head;
-  for (const std::string& note : weights.notes) result.notes.push_back(note + ".");
-  if (!weights.has_span_head) {
-    result.notes.emplace_back("There is no span head (qa_outputs); fine-tune it to ask it.");
+/// Whether `weights` are all the weights that the config in `folder` is about: what a model is read
+/// from there, or a checkpoint that has the config to itself.
+bool is_model_of(const fs::path& folder, const Checkpoint& weights) {
+  const fs::path first = find_weights(folder);
+  const auto files = weights.files();
+  return first.empty() || std::any_of(files.begin(), files.end(), [&](const auto& file) {
+           std::error_code ignored;
+           return fs::equivalent(file.path, first, ignored);
+         });
+}
+
+/// What else a file holds than the weights of the folder it lies in.
+void match_part(const BertWeights& found, const fs::path& config, Findings& notes) {
+  const size_t all = found.parameters.size() + found.missing.size();
+  notes.add(
+      fmt::format("{} of the {} parameters that {} describes are in this file, which is not "
+                  "the one a model is read from there.",
+                  found.parameters.size(), all, config.string()));
+}
+
+void match(bool is_whole, Inspection& result) {
+  const BertWeights found = match_weights(*result.weights, *result.config);
+  result.has_span_head = found.has_span_head;
+  if (!is_whole) match_part(found, result.config_path, result.notes);
+  if (!is_whole && found.parameters.empty()) return;
+  for (const std::string& note : found.notes) result.notes.add(note + ".");
+  if (is_whole && !found.has_span_head) {
+    result.notes.add("There is no span head (qa_outputs); fine-tune it to ask it.");
   }
-  for (const std::string& name : weights.unknown) {
-    result.notes.push_back(printable(name) + " has no place in a BERT.");
+  for (const std::string& name : found.unknown) {
+    result.notes.add(printable(name) + " has no place in a BERT.");
   }
-  for (const std::string& fault : weights.faults) result.problems.push_back(fault + ".");
+  if (is_whole) {
+    for (const std::string& name : found.missing) result.problems.add(name + " is missing.");
+  }
+  for (const auto* faults : {&found.faults, &found.head_faults}) {
+    for (const std::string& fault : *faults) result.problems.add(fault + ".");
+  }
+}
+
+void read_config(const fs::path& folder, Inspection& result) {
+  result.config_path = find_config(folder);
+  if (!result.config_path.empty()) {
+    try {
+      result.config =
+          BertConfig::from_json(read_description(result.config_path), result.config_path.string());
+      match(!result.folder.empty() || is_model_of(folder, *result.weights), result);
+    } catch (const Error& error) {
+      result.problems.add(error.what());
+    }
+  } else if (!result.folder.empty()) {
+    result.problems.add(folder.string() +
+                        ": holds neither config.json nor bert_config.json; "
+                        "copy the one of these weights there.");
+  }
 }
 
 void read_training(const fs::path& path, Inspection& result) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return;
   try {
-    result.training = read_json_object(path, "resume from another snapshot").dump();
+    result.training = read_json_object(path, "no run can be resumed from it").dump();
   } catch (const Error& error) {
-    result.problems.emplace_back(error.what());
+    result.problems.add(error.what());
   }
+}
+
+void open_optimizer(const fs::path& path, Inspection& result) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return;
+  try {
+    result.optimizer = open_checkpoint(path);
+    result.files.push_back(result.optimizer->files().front());
+  } catch (const Error& error) {
+    result.problems.add(error.what());
+  }
+}
+
+/// The snapshot in the folder of a run that holds no weights yet; else `path`.
+fs::path where_weights_are(const fs::path& path, Findings& notes) {
+  std::error_code ignored;
+  fs::path snapshot = path / "snapshot";
+  if (!fs::is_directory(path, ignored) || !find_weights(path).empty() ||
+      !fs::exists(snapshot / "training.json", ignored)) {
+    return path;
+  }
+  notes.add(path.string() + ": the run is not complete; this is its snapshot.");
+  return snapshot;
 }
 
 }  // namespace
 
-Inspection inspect(const fs::path& path, bool check) {
+Inspection inspect(const fs::path& given, bool check) {
   Inspection result;
-  const auto checkpoint = open_checkpoint(path);
-  result.kind = checkpoint->kind();
-  result.files = checkpoint->files();
-  result.tensors = checkpoint->tensors();
-  result.others = checkpoint->others();
-  result.problems = checkpoint->problems();
+  const fs::path path = where_weights_are(given, result.notes);
+  result.weights = open_checkpoint(path);
+  result.files = result.weights->files();
+  for (std::string& problem : result.weights->problems()) result.problems.add(std::move(problem));
   std::error_code ignored;
   const bool is_folder = fs::is_directory(path, ignored);
-  const fs::path folder = is_folder ? path : path.has_parent_path() ? path.parent_path() : ".";
-  result.config_path = find_config(folder);
-  if (!result.config_path.empty()) {
-    try {
-      result.config =
-          BertConfig::from_json(read_description(result.config_path), result.config_path.string());
-      match(*checkpoint, result);
-    } catch (const Error& error) {
-      result.problems.emplace_back(error.what());
-    }
-  } else if (is_folder) {
-    result.problems.push_back(path.string() +
-                              ": holds neither config.json nor bert_config.json; "
-                              "copy the one of these weights there.");
-  }
-  if (is_folder && !fs::exists(path / "vocab.txt", ignored)) {
-    result.problems.push_back(path.string() + ": holds no vocab.txt; copy the model's there.");
-  }
+  if (is_folder) result.folder = path;
+  read_config(is_folder ? path : path.has_parent_path() ? path.parent_path() : ".", result);
   if (is_folder) {
+    if (!fs::exists(path / "vocab.txt", ignored)) {
+      result.problems.add(path.string() + ": holds no vocab.txt; copy the model's there.");
+    }
     read_training(path / "training.json", result);
-    if (const fs::path moments = path / "optimizer.safetensors"; fs::exists(moments, ignored)) {
-      const auto optimizer = open_checkpoint(moments);
-      const auto& more = optimizer->tensors();
-      result.others.insert(result.others.end(), more.begin(), more.end());
-      result.files.push_back(optimizer->files().front());
+    open_optimizer(path / "optimizer.safetensors", result);
+  }
+  if (check) {
+    check_values(*result.weights, result.problems);
+    if (result.optimizer) check_values(*result.optimizer, result.problems);
+    if (const size_t others = result.weights->others().size(); others > 0) {
+      result.notes.add(
+          fmt::format("The values of the {} tensors beside the model were not read.", others));
     }
   }
-  if (check) check_values(*checkpoint, result.problems);
   return result;
 }
 

@@ -10,6 +10,7 @@
 #include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/findings.h"
 #include "model/initial_parameters.h"
 
 namespace bertrand {
@@ -109,18 +110,20 @@ void ModelFolder::match(const std::filesystem::path& weights, const std::filesys
   std::for_each(found.pooler.begin(), found.pooler.end(), extra);
   std::for_each(found.heads.begin(), found.heads.end(), extra);
   extra_.insert(extra_.end(), found.buffers.begin(), found.buffers.end());
+  Findings faults;
+  for (std::string& fault : found.all_faults()) faults.add(std::move(fault));
   for (const std::string& name : found.unknown) {
     const std::string text = printable(name) + " is not a part of this model";
     if (all_known) {
-      found.faults.push_back(text);
+      faults.add(text);
     } else {
       notes_.push_back(text + " and left out");
     }
   }
-  if (!found.faults.empty()) {
+  if (faults.count() > 0) {
     std::string text = weights.string() + ": its tensors are not those of the model that " +
                        config.filename().string() + " describes:";
-    for (const std::string& fault : found.faults) {
+    for (const std::string& fault : faults.lines()) {
       text += "\n  " + fault;
     }
     text += "\nGive weights and a config that belong together.";

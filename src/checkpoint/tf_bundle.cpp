@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "checkpoint/crc32c.h"
+#include "checkpoint/findings.h"
 #include "checkpoint/tf_entries.h"
 
 namespace bertrand {
@@ -51,7 +52,7 @@ class TfBundle : public Checkpoint {
 
   std::string kind() const override { return "TensorFlow 1 bundle"; }
   const std::vector<TensorInfo>& tensors() const override { return infos_; }
-  std::vector<std::string> problems() const override { return problems_; }
+  std::vector<std::string> problems() const override { return problems_.lines(); }
 
   std::vector<File> files() const override {
     std::vector<File> all = {{index_path_, index_bytes_}};
@@ -165,7 +166,7 @@ class TfBundle : public Checkpoint {
       if (std::filesystem::exists(path, ignored)) {
         shard.file.emplace(path);
       } else {
-        problems_.push_back(path.string() + ": this data file is missing; copy it here as well.");
+        problems_.add(path.string() + ": this data file is missing; copy it here as well.");
       }
     }
     if (entry.size > 0) ranges_.push_back({entry.shard, entry.offset, entry.size, name});
@@ -184,8 +185,8 @@ class TfBundle : public Checkpoint {
       if (shard.lacking == 0) continue;
       const std::string more =
           shard.lacking > kShown ? fmt::format(" and {} more", shard.lacking - kShown) : "";
-      problems_.push_back(fmt::format("{}: is too short for {}{}; was it copied whole?",
-                                      shard_path(place).string(), shard.lacks, more));
+      problems_.add(fmt::format("{}: is too short for {}{}; was it copied whole?",
+                                shard_path(place).string(), shard.lacks, more));
     }
   }
 
@@ -339,7 +340,7 @@ class TfBundle : public Checkpoint {
   std::vector<Shard> shards_;
   std::vector<Range> ranges_;  // while the index is read
   std::vector<TensorInfo> infos_;
-  std::vector<std::string> problems_;
+  Findings problems_{/*most=*/100};
 };
 
 }  // namespace

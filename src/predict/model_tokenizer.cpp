@@ -10,14 +10,19 @@
 namespace bertrand {
 namespace {
 
-void check(const ModelFolder& folder, const Vocabulary& vocabulary) {
-  const auto embedded = static_cast<size_t>(folder.config().vocab_size);
+void check_size(const std::filesystem::path& path, const Vocabulary& vocabulary,
+                const BertConfig& config) {
+  const auto embedded = static_cast<size_t>(config.vocab_size);
   if (vocabulary.size() > embedded) {
     throw Error(ErrorCode::bad_input,
-                folder.vocabulary_path().string() + ": has " + std::to_string(vocabulary.size()) +
+                path.string() + ": has " + std::to_string(vocabulary.size()) +
                     " pieces, but the model embeds " + std::to_string(embedded) +
                     " (vocab_size); give the vocabulary the model was trained with.");
   }
+}
+
+void check(const ModelFolder& folder, const Vocabulary& vocabulary) {
+  check_size(folder.vocabulary_path(), vocabulary, folder.config());
   if (folder.config().type_vocab_size < 2) {
     throw Error(ErrorCode::bad_input,
                 folder.path().string() +
@@ -47,6 +52,11 @@ std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& p
                     "; put the vocabulary there that the model was trained with.");
   }
   return std::make_shared<const Vocabulary>(Vocabulary::load(path));
+}
+
+void check_vocabulary(const std::filesystem::path& path, const BertConfig* config) {
+  const Vocabulary vocabulary = Vocabulary::load(path);
+  if (config != nullptr) check_size(path, vocabulary, *config);
 }
 
 ModelTokenizer load_tokenizer(const ModelFolder& folder, std::optional<bool> lower_case) {

@@ -13,6 +13,10 @@ namespace bertrand {
 /// folder, where there is none.
 std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& path);
 
+/// Throws Error (bad_input), naming file and remedy, where a vocabulary cannot be read, or has more
+/// pieces than a model of this config embeds; without a config its size is not looked at.
+void check_vocabulary(const std::filesystem::path& path, const BertConfig* config);
+
 /// How a model's words are cut.
 struct ModelTokenizer {
   Tokenizer tokenizer;

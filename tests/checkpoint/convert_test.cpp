@@ -9,7 +9,6 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/fixtures.h"
-#include "checkpoint/inspect.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/small_model.h"
@@ -21,7 +20,6 @@ using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 /// Names, types, shapes and bytes of all tensors, sorted by name.
 std::vector<std::string> contents_of(const std::filesystem::path& path) {
@@ -172,26 +170,6 @@ TEST_F(ConvertTest, WritesOnnxOfFixedLayout) {
   write_weights(tensors);
   EXPECT_THAT(test::error_of(3, [&] { run("model", "y.onnx", WeightFormat::onnx); }),
               HasSubstr("has no span head"));
-}
-
-TEST_F(ConvertTest, InspectTellsWhatThereIsAndWhatIsWrong) {
-  Inspection found = inspect(folder_ / "model", /*check=*/true);
-  EXPECT_EQ(found.kind, "safetensors");
-  EXPECT_TRUE(found.has_span_head);
-  EXPECT_THAT(found.problems, IsEmpty());
-  EXPECT_EQ(found.tensors.size(), contents_.parameters.size() + 2);
-  auto tensors = small_tensors();
-  tensors[3].second[0] = std::numeric_limits<float>::quiet_NaN();
-  tensors[4].first.name = "lm_head.bias";
-  write_weights(tensors);
-  std::filesystem::remove(folder_ / "model/vocab.txt");
-  found = inspect(folder_ / "model", /*check=*/true);
-  EXPECT_THAT(found.problems, Contains(HasSubstr("1 of 6 values are not finite")));
-  EXPECT_THAT(found.problems, Contains(HasSubstr("is missing")));
-  EXPECT_THAT(found.problems, Contains(HasSubstr("holds no vocab.txt")));
-  EXPECT_THAT(found.notes, Contains("lm_head.bias has no place in a BERT."));
-  EXPECT_THAT(inspect(folder_ / "model", /*check=*/false).problems,
-              Not(Contains(HasSubstr("finite"))));
 }
 
 }  // namespace

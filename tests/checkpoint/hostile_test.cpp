@@ -180,7 +180,7 @@ TEST_F(Hostile, DeflatedEntriesThatClaimTooMuch) {
   test::MadeTensor larger = whole_tensor();
   larger.elements = kBomb / 4 + 1;
   test::write(folder_ / "x", test::made_torch({larger}, liar));
-  EXPECT_THAT(inspect(folder_ / "x", /*check=*/true).problems,
+  EXPECT_THAT(inspect(folder_ / "x", /*check=*/true).problems.lines(),
               ElementsAre(HasSubstr("does not unpack to what the directory says")));
 }
 
@@ -188,7 +188,7 @@ TEST_F(Hostile, DeflatedEntriesThatAreLargeAndHonest) {
   test::write(folder_ / "x", test::made_torch({whole_tensor()}, bomb()));
   {
     const test::PeakMemory peak;
-    EXPECT_THAT(inspect(folder_ / "x", /*check=*/true).problems, IsEmpty());
+    EXPECT_THAT(inspect(folder_ / "x", /*check=*/true).problems.lines(), IsEmpty());
     EXPECT_LT(peak.bytes(), size_t{16} << 20) << "values are looked at part by part";
   }
   const auto checkpoint = open_checkpoint(folder_ / "x");

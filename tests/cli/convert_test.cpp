@@ -13,7 +13,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 const std::string minilm = (test::source_folder() / "models/minilm-l6-squad").string();
 const std::string bert_tiny = "data/checkpoints/tf1-bert-tiny";
@@ -57,23 +56,6 @@ TEST(Convert, RefusesWrongUsage) {
   EXPECT_EQ(absent.status, 1);
   EXPECT_THAT(absent.err, HasSubstr("absent: there is no such checkpoint"));
   EXPECT_FALSE(std::filesystem::exists(program.path("b")));
-}
-
-TEST(Inspect, SaysWhatIsThereAndFailsWhereSomethingIsWrong) {
-  const test::Program program;
-  const auto good = program.run("inspect " + minilm);
-  EXPECT_EQ(good.status, 0) << good.err;
-  EXPECT_THAT(good.out, HasSubstr("6 layers, hidden 384, 12 heads"));
-  EXPECT_THAT(good.out, HasSubstr("qa_outputs.weight"));
-  EXPECT_THAT(good.out, Not(HasSubstr("Problems")));
-  std::filesystem::create_directory(program.path("broken"));
-  std::filesystem::copy(minilm + "/model.safetensors", program.path("broken"));
-  const auto bad = program.run("inspect broken");
-  EXPECT_EQ(bad.status, 3);
-  EXPECT_THAT(bad.out, HasSubstr("holds no vocab.txt"));
-  EXPECT_THAT(bad.err, HasSubstr("has 2 problems"));
-  const auto full = program.run("inspect " + minilm + " >/dev/full");
-  EXPECT_EQ(full.status, 1);
 }
 
 }  // namespace

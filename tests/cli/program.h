@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,7 +17,8 @@ namespace bertrand::test {
 
 /// What a run of the program left.
 struct Outcome {
-  int status = -1;  ///< exit code; -1 where a signal ended it
+  int status = -1;    ///< exit code; -1 where a signal ended it
+  size_t memory = 0;  ///< the most bytes it held at any time; 0: not known
   std::string out;
   std::string err;
 };
@@ -53,10 +55,20 @@ class Program {
     return process;
   }
 
+  /// Whether a process that was started has come to its end; wait() is still to be called.
+  static bool has_ended(pid_t process) {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(process), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0;
+  }
+
   Outcome wait(pid_t process) const {
     int status = -1;
-    ::waitpid(process, &status, 0);
-    return outcome(status);
+    rusage usage{};
+    ::wait4(process, &status, 0, &usage);
+    Outcome result = outcome(status);
+    result.memory = static_cast<size_t>(usage.ru_maxrss) << 10;
+    return result;
   }
 
  private:
@@ -66,7 +78,7 @@ class Program {
   }
 
   Outcome outcome(int status) const {
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, 0, read("out"), read("err")};
   }
 
   TemporaryFolder folder_;

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace bertrand {
+
+/// Sentences, or the like, about what was found in a file. A small file can give cause for very
+/// many, so only the first `most` are kept, and the others counted.
+class Findings {
+ public:
+  explicit Findings(size_t most = 1000) : most_(most) {}
+
+  void add(std::string what) {
+    if (++count_ <= most_) kept_.push_back(std::move(what));
+  }
+
+  /// How many there are, kept or not.
+  size_t count() const { return count_; }
+
+  /// Those kept; the last says how many more there are.
+  std::vector<std::string> lines() const {
+    std::vector<std::string> all = kept_;
+    if (count_ > most_) all.push_back("and " + std::to_string(count_ - most_) + " more");
+    return all;
+  }
+
+ private:
+  size_t most_;
+  std::vector<std::string> kept_;
+  size_t count_ = 0;
+};
+
+}  // namespace bertrand
