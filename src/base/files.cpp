@@ -224,6 +224,17 @@ void AtomicFile::fail(const char* doing) const {
   throw Error(ErrorCode::io, path_.string() + ": " + doing + " (" + system_says() + ").");
 }
 
+void AtomicFiles::add(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile& file = files_.emplace_back(path);
+  file.write(text);
+  file.flush();
+}
+
+void AtomicFiles::commit() {
+  for (AtomicFile& file : files_) file.commit();
+  files_.clear();
+}
+
 void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <span>
@@ -67,6 +68,19 @@ class AtomicFile {
   std::filesystem::path place_;    // the same, links followed
   std::filesystem::path partial_;  // what is open; place_ itself where that is no file
   std::FILE* file_ = nullptr;
+};
+
+/// Small files that appear together: each is on the disk before the first of them has its name, so
+/// that a disk that is full leaves the old ones.
+class AtomicFiles {
+ public:
+  void add(const std::filesystem::path& path, std::string_view text);
+
+  /// In the order in which they were added.
+  void commit();
+
+ private:
+  std::deque<AtomicFile> files_;
 };
 
 /// AtomicFile in one call.

@@ -1,6 +1,8 @@
 #include "checkpoint/convert.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -12,6 +14,7 @@
 #include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/findings.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/weight_writer.h"
 
@@ -20,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kBlock = 1 << 20;  // elements converted at once
+constexpr size_t kBlock = 1 << 20;  // elements written at once
 constexpr size_t kShownNames = 8;
 
 /// "a, b, c and 5 more".
@@ -29,8 +32,26 @@ std::string listed(const std::vector<std::string>& names) {
   for (size_t i = 0; i < std::min(names.size(), kShownNames); ++i) {
     text += (i == 0 ? "" : ", ") + printable(names[i]);
   }
-  return names.size() > kShownNames ? text + fmt::format(" and {} more", names.size() - kShownNames)
-                                    : text;
+  if (names.size() <= kShownNames) return text;
+  return text +
+         fmt::format(" and {} more (bertrand inspect names all)", names.size() - kShownNames);
+}
+
+/// F64 has finite values that F32 has not.
+void refuse_too_large(const TensorInfo& info, std::span<const std::byte> bytes,
+                      std::span<const float> values, const TensorInfo& target,
+                      const std::string& where) {
+  if (info.type != DataType::f64) return;
+  for (size_t i = 0; i < values.size(); ++i) {
+    double value = 0;
+    std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
+    if (std::isinf(values[i]) && !std::isinf(value)) {
+      throw Error(ErrorCode::runtime,
+                  fmt::format("{}: a value of \"{}\", {}, is too large for {}; leave it in F64, or "
+                              "mend it.",
+                              where, printable(info.name), value, name_of(target.type)));
+    }
+  }
 }
 
 /// A vocabulary is cased where one of its pieces has a capital letter; the special ones do not
@@ -65,19 +86,26 @@ class Conversion {
       : options_(options), progress_(progress) {}
 
   ConvertReport run() {
+    std::error_code ignored;
+    const bool is_there = fs::exists(options_.out, ignored);
+    if (is_there && !options_.single_file && !fs::is_directory(options_.out, ignored)) {
+      throw Error(ErrorCode::usage,
+                  options_.out.string() +
+                      ": is a file; give a folder, or for one file of weights a name that ends in "
+                      ".safetensors, .bin, .pt, .pth or .onnx.");
+    }
     checkpoint_ = open_checkpoint(options_.in);
     report_.kind = checkpoint_->kind();
-    std::error_code ignored;
     beside_ = fs::is_directory(options_.in, ignored) ? options_.in : options_.in.parent_path();
     if (beside_.empty()) beside_ = ".";
     read_config();
     choose_weights();
+    find_vocabulary();
     if (options_.single_file) {
-      write_weights(options_.out);
-    } else if (fs::exists(options_.out, ignored)) {
+      write_weights(options_.out)->commit();
+    } else if (is_there) {
       write_into(options_.out);
     } else {
-      find_vocabulary();
       write_folder(options_.out, [&](const fs::path& partial) { write_into(partial); });
     }
     return std::move(report_);
@@ -108,10 +136,10 @@ class Conversion {
       }
     }
     for (const std::string& note : found.notes) report_.notes.push_back(note + ".");
-    keep(found.parameters, true, "");
+    keep(found.parameters, true, nullptr);
     const bool onnx = options_.format == WeightFormat::onnx;
-    keep(found.pooler, !onnx && options_.heads != Heads::none, "The pooler is");
-    keep(found.heads, !onnx && options_.heads == Heads::all, "Heads of other tasks are");
+    keep(found.pooler, keeps_pooler(), "The pooler is");
+    keep(found.heads, keeps_heads(), "Heads of other tasks are");
     leave_out(found.buffers, "Tables that hold no weights are");
     leave_out(found.unknown, "These have no place in a BERT and are");
     std::vector<std::string> others;
@@ -138,33 +166,51 @@ class Conversion {
     report_.tensors = weights_.size();
   }
 
+  bool keeps_pooler() const {
+    return options_.format != WeightFormat::onnx && options_.heads != Heads::none;
+  }
+  bool keeps_heads() const {
+    return options_.format != WeightFormat::onnx && options_.heads == Heads::all;
+  }
+
   void refuse_faults(const BertWeights& found) const {
-    std::vector<std::string> all = found.all_faults();
-    const auto problems = checkpoint_->problems();
-    all.insert(all.end(), problems.begin(), problems.end());
-    if (all.empty()) return;
+    Findings faults;
+    for (std::string& fault : found.all_faults()) faults.add(std::move(fault));
+    for (std::string& problem : checkpoint_->problems()) faults.add(std::move(problem));
+    if (keeps_heads()) {
+      for (const std::string& fault : found.head_faults) {
+        faults.add(fault + " (--heads pooler leaves it out)");
+      }
+    }
+    if (faults.count() == 0) return;
     std::string text =
         fmt::format("{}: cannot be converted to the model that {} describes:", options_.in.string(),
                     config_path_.string());
-    for (const std::string& fault : all) text += "\n  " + fault;
+    for (const std::string& fault : faults.lines()) text += "\n  " + fault;
     throw Error(ErrorCode::bad_input, text);
   }
 
+  /// `what` begins a note on what is kept or left out; nullptr: what is kept is the model itself.
   void keep(std::vector<Weight>& weights, bool wanted, const char* what) {
+    std::vector<std::string> kept;
     std::vector<std::string> left;
     for (Weight& weight : weights) {
-      if (wanted && is_floating_point(weight.info.type)) {
-        weights_.push_back(std::move(weight));
-      } else {
-        left.push_back(checkpoint_->tensors()[weight.source].name);
-      }
+      const bool is_kept = wanted && is_floating_point(weight.info.type);
+      (is_kept ? kept : left).push_back(checkpoint_->tensors()[weight.source].name);
+      if (is_kept) weights_.push_back(std::move(weight));
     }
+    if (what == nullptr) return;
+    tell(kept, what, "kept");
     leave_out(left, what);
   }
 
   void leave_out(const std::vector<std::string>& names, const char* what) {
+    tell(names, what, "left out");
+  }
+
+  void tell(const std::vector<std::string>& names, const char* what, const char* done) {
     if (!names.empty()) {
-      report_.notes.push_back(fmt::format("{} left out: {}.", what, listed(names)));
+      report_.notes.push_back(fmt::format("{} {}: {}.", what, done, listed(names)));
     }
   }
 
@@ -179,10 +225,15 @@ class Conversion {
     return result;
   }
 
+  /// Of one file of weights only a vocabulary that was given is looked at.
   void find_vocabulary() {
+    if (options_.single_file && options_.vocabulary.empty()) return;
     vocabulary_ = options_.vocabulary.empty() ? beside_ / "vocab.txt" : options_.vocabulary;
     std::error_code ignored;
-    if (fs::exists(vocabulary_, ignored)) return;
+    if (fs::exists(vocabulary_, ignored)) {
+      if (options_.check_vocabulary) options_.check_vocabulary(vocabulary_, config_);
+      return;
+    }
     if (!options_.vocabulary.empty()) {
       throw Error(ErrorCode::io, vocabulary_.string() + ": there is no such vocabulary.");
     }
@@ -204,13 +255,15 @@ class Conversion {
   }
 
   void write_into(const fs::path& folder) {
-    if (vocabulary_.empty() && folder == options_.out) find_vocabulary();
+    AtomicFiles files;
     if (!vocabulary_.empty()) {
-      write_tokenizer_files(folder, config_, vocabulary_, lower_case());
+      add_tokenizer_files(files, folder, config_, vocabulary_, lower_case());
     }
-    write_weights(folder / file_name(options_.format));
+    files.add(folder / "config.json", config_.to_json());
+    const auto weights = write_weights(folder / file_name(options_.format));
+    weights->commit();
+    files.commit();
     if (folder == options_.out) tell_other_weights();
-    write_file(folder / "config.json", config_.to_json());
   }
 
   /// A folder that was there may hold weights that are read before those written now.
@@ -239,39 +292,37 @@ class Conversion {
     return make_safetensors_writer(path, std::move(tensors));
   }
 
-  void write_weights(const fs::path& path) {
-    const auto writer = make_writer(path);
+  /// On the disk, not yet under their name.
+  std::unique_ptr<WeightWriter> write_weights(const fs::path& path) {
+    auto writer = make_writer(path);
     uint64_t done = 0;
     for (const Weight& weight : weights_) {
       const TensorInfo target = written(weight.info);
+      const size_t width = size_of(weight.info.type);
       read_weight_parts(*checkpoint_, weight, [&](std::span<const std::byte> part) {
-        write_part(*writer, weight, target, path.string(), part);
+        do {  // a tensor without elements takes one call
+          const auto block = part.first(std::min(kBlock * width, part.size()));
+          write_block(*writer, weight.info, target, path.string(), block);
+          done += block.size() / width * size_of(target.type);
+          progress_(done, report_.bytes);
+          part = part.subspan(block.size());
+        } while (!part.empty());
       });
       checkpoint_->release();
-      done += target.bytes();
-      progress_(done, report_.bytes);
     }
-    writer->commit();
+    writer->finish();
+    return writer;
   }
 
-  static void write_part(WeightWriter& writer, const Weight& weight, const TensorInfo& target,
-                         const std::string& where, std::span<const std::byte> bytes) {
-    if (target.type == weight.info.type || bytes.empty()) {
-      writer.write(bytes);
-      return;
-    }
-    const size_t width = size_of(weight.info.type);
-    std::vector<float> values;
-    std::vector<std::byte> narrow;
-    for (size_t begin = 0; begin < bytes.size(); begin += kBlock * width) {
-      const auto block = bytes.subspan(begin, std::min(kBlock * width, bytes.size() - begin));
-      values.resize(block.size() / width);
-      const auto count = static_cast<int64_t>(values.size());
-      to_f32({weight.info.name, weight.info.type, {count}, block}, values);
-      narrow.resize(values.size() * size_of(target.type));
-      narrow_f32(values, target, narrow, where);
-      writer.write(narrow);
-    }
+  static void write_block(WeightWriter& writer, const TensorInfo& info, const TensorInfo& target,
+                          const std::string& where, std::span<const std::byte> block) {
+    if (target.type == info.type || block.empty()) return writer.write(block);
+    std::vector<float> values(block.size() / size_of(info.type));
+    to_f32({info.name, info.type, {static_cast<int64_t>(values.size())}, block}, values);
+    refuse_too_large(info, block, values, target, where);
+    std::vector<std::byte> narrow(values.size() * size_of(target.type));
+    narrow_f32(values, target, narrow, where);
+    writer.write(narrow);
   }
 
   const ConvertOptions& options_;

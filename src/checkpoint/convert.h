@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoint/tensor.h"
+#include "model/config.h"
 
 namespace bertrand {
 
@@ -31,19 +32,25 @@ struct ConvertOptions {
   std::optional<DataType> type;  ///< f32, f16 or bf16; empty: as they are stored
   Heads heads = Heads::all;
   std::optional<bool> lower_case;  ///< empty: as tokenizer_config.json or the vocabulary says
+
+  /// Throws Error where a file is no vocabulary of a model of this config.
+  std::function<void(const std::filesystem::path&, const BertConfig&)> check_vocabulary;
 };
 
 struct ConvertReport {
   std::string kind;  ///< of the checkpoint read
   size_t tensors = 0;
   uint64_t bytes = 0;              ///< of them, as written
-  std::vector<std::string> notes;  ///< what was left out, cut or assumed; whole sentences
+  std::vector<std::string> notes;  ///< what was kept beside the model, left out, cut or assumed
 };
 
 /// Reads a checkpoint of any kind and writes it as a model folder or as one file of weights, tensor
 /// by tensor: no more than the largest tensor is held at once. Values that keep their type keep
-/// their bits. A new folder appears whole or not at all; in one that is there each file does.
-/// Throws Error (bad_input) naming every tensor that does not fit the config.
+/// their bits. A new folder appears whole or not at all; in one that is there each file does, and
+/// all are on the disk before the first takes the place of an old one. `progress` is called again
+/// and again; what it throws ends the conversion, and nothing is left of it. Throws Error
+/// (bad_input) naming every tensor that does not fit the config, and (runtime) a tensor with a
+/// finite value that is too large for the type it is to have.
 ConvertReport convert(const ConvertOptions& options,
                       const std::function<void(uint64_t done, uint64_t all)>& progress);
 

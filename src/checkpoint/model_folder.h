@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/tensor.h"
@@ -101,10 +102,11 @@ struct ModelFolderContents {
   std::map<std::string, std::vector<float>> pooler;  ///< as from ModelFolder::pooler, or empty
 };
 
-/// Writes vocab.txt (a copy of `vocabulary`), tokenizer_config.json and special_tokens_map.json
-/// into the existing folder `path`, each whole or not at all.
-void write_tokenizer_files(const std::filesystem::path& path, const BertConfig& config,
-                           const std::filesystem::path& vocabulary, bool lower_case);
+/// Adds vocab.txt (a copy of `vocabulary`), tokenizer_config.json and special_tokens_map.json in
+/// the existing folder `path` to the files that are to appear there.
+void add_tokenizer_files(AtomicFiles& files, const std::filesystem::path& path,
+                         const BertConfig& config, const std::filesystem::path& vocabulary,
+                         bool lower_case);
 
 /// config.json or bert_config.json of a folder; empty where it has neither.
 std::filesystem::path find_config(const std::filesystem::path& folder);
@@ -116,7 +118,8 @@ enum class ModelForm {
 };
 
 /// Writes config.json, vocab.txt, tokenizer_config.json, special_tokens_map.json and the weights
-/// into the existing folder `path`, each whole or not at all.
+/// into the existing folder `path`, each whole or not at all. All are on the disk before the first
+/// takes the place of an old one.
 void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents,
                         ModelForm form = ModelForm::transformers);
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -36,16 +37,7 @@ ordered_json tokenizer_config(const BertConfig& model, bool lower_case) {
   return config;
 }
 
-void write_json(const std::filesystem::path& path, const ordered_json& value) {
-  write_file(path, value.dump(/*indent=*/2) + "\n");
-}
-
-void copy_vocabulary(const std::filesystem::path& from, const std::filesystem::path& to) {
-  std::error_code ignored;
-  if (!std::filesystem::equivalent(from, to, ignored)) {
-    write_file(to, MappedFile(from).text());
-  }
-}
+std::string json_text(const ordered_json& value) { return value.dump(/*indent=*/2) + "\n"; }
 
 /// Whether a parameter is written as 8-bit numbers.
 bool becomes_int8(const ModelFolderContents& contents, const ParameterInfo& info) {
@@ -84,23 +76,25 @@ void announce_pooler(const ModelFolderContents& contents, DataType type,
 }
 
 /// As the reference's torch.save({"model": state_dict}).
-void write_torch_weights(const std::filesystem::path& path, const ModelFolderContents& contents) {
+std::unique_ptr<WeightWriter> write_torch_weights(const std::filesystem::path& path,
+                                                  const ModelFolderContents& contents) {
   std::vector<TensorInfo> tensors;
   for (const ParameterInfo& info : contents.parameters) {
     tensors.push_back({info.name, DataType::f32, info.shape});
   }
   announce_pooler(contents, DataType::f32, tensors);
-  const auto writer = make_torch_writer(path, std::move(tensors), "model");
+  auto writer = make_torch_writer(path, std::move(tensors), "model");
   contents.store_parameters([&](const ParameterInfo&, std::span<const float> values) {
     writer->write(std::as_bytes(values));
   });
   for (const auto& [name, values] : contents.pooler) {
     writer->write(std::as_bytes(std::span(values)));
   }
-  writer->commit();
+  return writer;
 }
 
-void write_weights(const std::filesystem::path& path, const ModelFolderContents& contents) {
+std::unique_ptr<SafetensorsWriter> write_weights(const std::filesystem::path& path,
+                                                 const ModelFolderContents& contents) {
   std::vector<TensorInfo> tensors;
   const DataType usual = contents.type == DataType::i8 ? DataType::f32 : contents.type;
   for (const ParameterInfo& info : contents.parameters) {
@@ -112,7 +106,7 @@ void write_weights(const std::filesystem::path& path, const ModelFolderContents&
     }
   }
   announce_pooler(contents, usual, tensors);
-  SafetensorsWriter writer(path, std::move(tensors));
+  auto writer = std::make_unique<SafetensorsWriter>(path, std::move(tensors));
   size_t stored = 0;
   contents.store_parameters([&](const ParameterInfo& info, std::span<const float> values) {
     if (stored == contents.parameters.size() || info.name != contents.parameters[stored].name) {
@@ -120,36 +114,47 @@ void write_weights(const std::filesystem::path& path, const ModelFolderContents&
     }
     ++stored;
     if (becomes_int8(contents, info)) {
-      write_int8(info, values, writer, path.string());
+      write_int8(info, values, *writer, path.string());
     } else {
-      writer.write(values);
+      writer->write(values);
     }
   });
   for (const auto& [name, values] : contents.pooler) {
-    writer.write(values);
+    writer->write(values);
   }
-  writer.commit();
+  return writer;
 }
 
 }  // namespace
 
-void write_tokenizer_files(const std::filesystem::path& path, const BertConfig& config,
-                           const std::filesystem::path& vocabulary, bool lower_case) {
-  copy_vocabulary(vocabulary, path / "vocab.txt");
-  write_json(path / "tokenizer_config.json", tokenizer_config(config, lower_case));
-  write_json(path / "special_tokens_map.json", special_tokens());
+void add_tokenizer_files(AtomicFiles& files, const std::filesystem::path& path,
+                         const BertConfig& config, const std::filesystem::path& vocabulary,
+                         bool lower_case) {
+  std::error_code ignored;
+  if (!std::filesystem::equivalent(vocabulary, path / "vocab.txt", ignored)) {
+    files.add(path / "vocab.txt", MappedFile(vocabulary).text());
+  }
+  files.add(path / "tokenizer_config.json", json_text(tokenizer_config(config, lower_case)));
+  files.add(path / "special_tokens_map.json", json_text(special_tokens()));
 }
 
 void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents,
                         ModelForm form) {
-  write_tokenizer_files(path, contents.config, contents.vocabulary, contents.lower_case);
+  AtomicFiles files;
+  const std::string config = contents.config.to_json();
+  add_tokenizer_files(files, path, contents.config, contents.vocabulary, contents.lower_case);
+  if (form == ModelForm::reference) files.add(path / "bert_config.json", config);
+  files.add(path / "config.json", config);  // last: now it is a model folder
+  const auto put_in_place = [&](auto& weights) {
+    weights.finish();
+    weights.commit();
+    files.commit();
+  };
   if (form == ModelForm::reference) {
-    write_torch_weights(path / "pytorch_model.bin", contents);
-    write_file(path / "bert_config.json", contents.config.to_json());
+    put_in_place(*write_torch_weights(path / "pytorch_model.bin", contents));
   } else {
-    write_weights(path / "model.safetensors", contents);
+    put_in_place(*write_weights(path / "model.safetensors", contents));
   }
-  write_file(path / "config.json", contents.config.to_json());  // last: now it is a model folder
 }
 
 }  // namespace bertrand

@@ -73,10 +73,15 @@ class OnnxWriter : public WeightWriter {
     }
   }
 
-  void commit() override {
+  void finish() override {
     if (at_ != tensors_.size()) {
       throw Error(ErrorCode::runtime, where_ + ": not every tensor announced was written.");
     }
+    file_.flush();
+  }
+
+  void commit() override {
+    finish();
     file_.commit();
   }
 

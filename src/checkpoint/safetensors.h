@@ -60,6 +60,8 @@ class SafetensorsWriter {
   /// A part of the next tensor, which is complete with its last byte.
   void write_part(std::span<const std::byte> bytes);
 
+  /// Brings the file to the disk; commit() does so, too, and puts it in its place.
+  void finish();
   void commit();
 
  private:

@@ -79,10 +79,15 @@ void SafetensorsWriter::write_part(std::span<const std::byte> bytes) {
   }
 }
 
-void SafetensorsWriter::commit() {
+void SafetensorsWriter::finish() {
   if (written_ != tensors_.size()) {
     throw Error(ErrorCode::runtime, where_ + ": not every tensor announced was written.");
   }
+  file_.flush();
+}
+
+void SafetensorsWriter::commit() {
+  finish();
   file_.commit();
 }
 
@@ -93,6 +98,7 @@ class SafetensorsWeights : public WeightWriter {
   SafetensorsWeights(const std::filesystem::path& path, std::vector<TensorInfo> tensors)
       : writer_(path, std::move(tensors)) {}
   void write(std::span<const std::byte> bytes) override { writer_.write_part(bytes); }
+  void finish() override { writer_.finish(); }
   void commit() override { writer_.commit(); }
 
  private:

@@ -228,14 +228,18 @@ void from_f32(std::span<const float> values, DataType type, std::span<std::byte>
 
 void narrow_f32(std::span<const float> values, const TensorInfo& tensor, std::span<std::byte> bytes,
                 const std::string& where) {
-  constexpr float kTooLarge = 65504 + 16;  // rounds to infinity in f16
   from_f32(values, tensor.type, bytes);
-  const auto fits = [](float value) {
-    return !(std::abs(value) >= kTooLarge) || std::isinf(value);
+  if (tensor.type != DataType::f16 && tensor.type != DataType::bf16) return;
+  const bool is_half = tensor.type == DataType::f16;
+  const float too_large = is_half ? 65504 + 16 : 0x1.FFp127F;  // rounds to infinity
+  const auto fits = [=](float value) {
+    return !(std::abs(value) >= too_large) || std::isinf(value);
   };
-  if (tensor.type == DataType::f16 && !std::all_of(values.begin(), values.end(), fits)) {
-    throw Error(ErrorCode::runtime, where + ": a value of \"" + tensor.name +
-                                        "\" is too large for F16; write BF16 or F32 instead.");
+  if (!std::all_of(values.begin(), values.end(), fits)) {
+    throw Error(
+        ErrorCode::runtime,
+        fmt::format("{}: a value of \"{}\" is too large for {}; write {} instead.", where,
+                    printable(tensor.name), name_of(tensor.type), is_half ? "BF16 or F32" : "F32"));
   }
 }
 

@@ -92,11 +92,17 @@ class TorchWriter : public WeightWriter {
     }
   }
 
-  void commit() override {
+  void finish() override {
     if (at_ != tensors_.size()) {
       throw Error(ErrorCode::runtime, where_ + ": not every tensor announced was written.");
     }
+    if (std::exchange(finished_, true)) return;
     zip_.add(kFolder + std::string("version"), "3\n");
+    zip_.finish();
+  }
+
+  void commit() override {
+    finish();
     zip_.commit();
   }
 
@@ -113,6 +119,7 @@ class TorchWriter : public WeightWriter {
   std::vector<TensorInfo> tensors_;
   size_t at_ = 0;
   size_t written_ = 0;  // bytes of the tensor at_
+  bool finished_ = false;
 };
 
 }  // namespace

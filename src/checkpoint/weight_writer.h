@@ -22,6 +22,10 @@ class WeightWriter {
   /// next begins. One without elements takes one call without bytes. Throws Error (io) naming the
   /// file.
   virtual void write(std::span<const std::byte> bytes) = 0;
+
+  /// Ends the file and brings all of it to the disk. It has its name only after commit(), which
+  /// calls this where nobody has.
+  virtual void finish() = 0;
   virtual void commit() = 0;
 };
 

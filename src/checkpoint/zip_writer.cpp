@@ -1,5 +1,6 @@
 #include "checkpoint/zip_writer.h"
 
+#include <utility>
 #include <zlib.h>
 
 namespace bertrand {
@@ -30,8 +31,14 @@ void ZipWriter::add(const std::string& name, std::string_view content) {
   end();
 }
 
-void ZipWriter::commit() {
+void ZipWriter::finish() {
+  if (std::exchange(finished_, true)) return;
   put(zip_directory(entries_, at_));
+  file_.flush();
+}
+
+void ZipWriter::commit() {
+  finish();
   file_.commit();
 }
 

@@ -26,7 +26,9 @@ class ZipWriter {
   /// An entry in one call.
   void add(const std::string& name, std::string_view content);
 
-  /// Writes the directory and puts the file in its place.
+  /// Writes the directory and brings the file to the disk; commit() does so where nobody has, and
+  /// puts it in its place.
+  void finish();
   void commit();
 
  private:
@@ -34,6 +36,7 @@ class ZipWriter {
 
   AtomicFile file_;
   uint64_t at_ = 0;
+  bool finished_ = false;
   std::vector<ZipRecord> entries_;
 };
 

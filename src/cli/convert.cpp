@@ -1,5 +1,6 @@
 #include "checkpoint/convert.h"
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -11,7 +12,9 @@
 #include "base/files.h"
 #include "commands.h"
 #include "common.h"
+#include "predict/model_tokenizer.h"
 #include "progress.h"
+#include "signal_catcher.h"
 
 namespace bertrand::cli {
 namespace {
@@ -38,6 +41,7 @@ std::string format_of(const std::filesystem::path& path) {
 /// The reference's script writes one file for PyTorch, whatever its name.
 void take_reference_flags(Flags& flags) {
   ConvertOptions& options = flags.options;
+  if (options.config.empty()) options.config = flags.reference_config;
   const bool given = !flags.reference_in.empty() || !flags.reference_out.empty();
   if (!given) return;
   if (!options.in.empty() || flags.reference_in.empty() || flags.reference_out.empty()) {
@@ -46,7 +50,6 @@ void take_reference_flags(Flags& flags) {
   }
   options.in = flags.reference_in;
   options.out = flags.reference_out;
-  if (options.config.empty()) options.config = flags.reference_config;
   if (flags.format.empty()) flags.format = "pytorch";
   std::error_code ignored;
   options.single_file = !std::filesystem::is_directory(options.out, ignored);
@@ -65,6 +68,17 @@ void put_beside(const std::filesystem::path& from, const std::filesystem::path& 
   }
 }
 
+/// Whether what lies beside the checkpoint is a vocabulary; a warning where it is not.
+bool is_vocabulary(const std::filesystem::path& path) {
+  try {
+    check_vocabulary(path, /*config=*/nullptr);
+    return true;
+  } catch (const Error& error) {
+    spdlog::warn("No vocabulary goes with the weights: {}", error.what());
+    return false;
+  }
+}
+
 /// What run_squad looks for beside the weights that the reference's flags were given for.
 void put_companions(const ConvertOptions& options) {
   std::error_code ignored;
@@ -76,7 +90,9 @@ void put_companions(const ConvertOptions& options) {
   const std::filesystem::path vocabulary =
       options.vocabulary.empty() ? from / "vocab.txt" : options.vocabulary;
   put_beside(config, to / "bert_config.json");
-  put_beside(vocabulary, to / "vocab.txt");
+  if (std::filesystem::exists(vocabulary, ignored) && is_vocabulary(vocabulary)) {
+    put_beside(vocabulary, to / "vocab.txt");
+  }
 }
 
 void choose_format(Flags& flags) {
@@ -101,6 +117,41 @@ void choose_format(Flags& flags) {
                                              : WeightFormat::safetensors;
 }
 
+/// Flags that are about the files beside the weights.
+void tell_flags_without_use(const Flags& flags) {
+  const ConvertOptions& options = flags.options;
+  if (!options.single_file) return;
+  const std::string only = options.out.string() + " is one file of weights";
+  if (!options.vocabulary.empty() && flags.reference_out.empty()) {
+    spdlog::warn("--vocab does nothing here: {}; give a folder to have vocab.txt in it.", only);
+  }
+  if (options.lower_case) {
+    spdlog::warn("--{} does nothing here: {}; give a folder to have tokenizer_config.json in it.",
+                 *options.lower_case ? "uncased" : "cased", only);
+  }
+}
+
+/// A signal ends the conversion, and what was written is removed.
+ConvertReport convert_until_signal(const ConvertOptions& options) {
+  bool stopped = false;
+  {
+    const SignalCatcher catcher(/*launched=*/false);
+    CountProgress progress("MB");
+    try {
+      return convert(options, [&](uint64_t done, uint64_t all) {
+        progress.show(static_cast<size_t>(done >> 20), static_cast<size_t>(all >> 20));
+        stopped = SignalCatcher::caught() != 0;
+        if (stopped) throw Error(ErrorCode::runtime, "Stopped by a signal.");
+      });
+    } catch (const Error&) {
+      if (!stopped) throw;
+    }
+  }
+  spdlog::warn("Stopped by signal {}: {} is not written.", SignalCatcher::caught(),
+               options.out.string());
+  std::exit(128 + SignalCatcher::caught());
+}
+
 void run(Flags& flags) {
   ConvertOptions& options = flags.options;
   take_reference_flags(flags);
@@ -117,13 +168,11 @@ void run(Flags& flags) {
   options.heads = flags.heads == "all"      ? Heads::all
                   : flags.heads == "pooler" ? Heads::pooler
                                             : Heads::none;
-  ConvertReport report;
-  {
-    CountProgress progress("MB");
-    report = convert(options, [&](uint64_t done, uint64_t all) {
-      progress.show(static_cast<size_t>(done >> 20), static_cast<size_t>(all >> 20));
-    });
-  }
+  options.check_vocabulary = [](const std::filesystem::path& path, const BertConfig& config) {
+    check_vocabulary(path, &config);
+  };
+  tell_flags_without_use(flags);
+  const ConvertReport report = convert_until_signal(options);
   for (const std::string& note : report.notes) spdlog::info("{}", note);
   if (!flags.reference_out.empty() && options.single_file) put_companions(options);
   print_result(fmt::format("{}: {} tensors, {} bytes, from {} ({})\n", options.out.string(),
@@ -141,12 +190,14 @@ void add_convert(CLI::App& app) {
                      "Checkpoint or folder: safetensors, PyTorch, or a TensorFlow 1 prefix");
   command.add_option(
       "OUT", options.out,
-      "Folder to write, or one file: NAME.safetensors, NAME.bin, NAME.pt, NAME.onnx");
+      "Folder to write, or one file of weights: NAME.safetensors, NAME.bin, NAME.pt, NAME.onnx");
+  auto* config = command
+                     .add_option("--config", options.config,
+                                 "The model's config.json or bert_config.json [beside IN]")
+                     ->type_name("FILE");
   command
-      .add_option("--config", options.config,
-                  "The model's config.json or bert_config.json [beside IN]")
-      ->type_name("FILE");
-  command.add_option("--vocab", options.vocabulary, "The model's vocabulary [vocab.txt beside IN]")
+      .add_option("--vocab", options.vocabulary,
+                  "The model's vocabulary, for a folder [vocab.txt beside IN]")
       ->type_name("FILE");
   command.add_option("--to", flags->format, "Format of the weights [safetensors, or as OUT ends]")
       ->check(CLI::IsMember({"safetensors", "pytorch", "onnx"}))
@@ -167,6 +218,7 @@ void add_convert(CLI::App& app) {
       ->group(group);
   command.add_option("--bert_config_file", flags->reference_config, "As --config")
       ->type_name("FILE")
+      ->excludes(config)
       ->group(group);
   command
       .add_option(

@@ -1,6 +1,8 @@
 #include "checkpoint/convert.h"
 
 #include <algorithm>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,8 +20,9 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
+using ::testing::Not;
 
 /// Names, types, shapes and bytes of all tensors, sorted by name.
 std::vector<std::string> contents_of(const std::filesystem::path& path) {
@@ -83,7 +86,8 @@ class ConvertTest : public ::testing::Test {
 
 TEST_F(ConvertTest, ComesBackBitForBitThroughPyTorch) {
   const ConvertReport report = run("model", "torch", WeightFormat::pytorch);
-  EXPECT_THAT(report.notes, IsEmpty());
+  EXPECT_THAT(report.notes, ElementsAre("The pooler is kept: bert.pooler.dense.bias, "
+                                        "bert.pooler.dense.weight."));
   EXPECT_EQ(open_checkpoint(folder_ / "torch")->kind(), "PyTorch (zip)");
   EXPECT_TRUE(contents_of(folder_ / "torch") == contents_of(folder_ / "model"));
   run("torch", "again", WeightFormat::safetensors);
@@ -114,6 +118,7 @@ TEST_F(ConvertTest, KeepsOrLeavesHeadsAndSaysSo) {
   ConvertReport report = run("model", "all", WeightFormat::safetensors);
   EXPECT_THAT(report.notes,
               Contains("These have no place in a BERT and are left out: lm_head.bias."));
+  EXPECT_THAT(report.notes, Contains("Heads of other tasks are kept: cls.seq_relationship.bias."));
   EXPECT_EQ(report.tensors, tensors.size() - 1);
   report = run("model", "none", WeightFormat::safetensors, std::nullopt, Heads::none);
   EXPECT_THAT(report.notes, Contains("The pooler is left out: bert.pooler.dense.bias."));
@@ -170,6 +175,107 @@ TEST_F(ConvertTest, WritesOnnxOfFixedLayout) {
   write_weights(tensors);
   EXPECT_THAT(test::error_of(3, [&] { run("model", "y.onnx", WeightFormat::onnx); }),
               HasSubstr("has no span head"));
+}
+
+TEST_F(ConvertTest, ChecksTheShapesOfHeadsThatAreKept) {
+  auto tensors = small_tensors();
+  tensors.push_back({{"cls.predictions.bias", DataType::f32, {7}}, std::vector<float>(7)});
+  tensors.push_back({{"cls.predictions.decoder.weight", DataType::f32, {16, 6}},
+                     std::vector<float>(96)});  // padded
+  tensors.push_back({{"classifier.weight", DataType::f32, {3, 5}}, std::vector<float>(15)});
+  write_weights(tensors);
+  const std::string text =
+      test::error_of(3, [&] { run("model", "new", WeightFormat::safetensors); });
+  EXPECT_THAT(text, HasSubstr("cls.predictions.bias has the shape [7] and should have [9] "
+                              "(--heads pooler leaves it out)"));
+  EXPECT_THAT(text, HasSubstr("classifier.weight has the shape [3,5] and should have [any,6]"));
+  EXPECT_THAT(text, Not(HasSubstr("decoder")));
+  run("model", "new", WeightFormat::safetensors, std::nullopt, Heads::pooler);
+  EXPECT_FALSE(ModelFolder::open(folder_ / "model").lacks_head()) << "they are not asked";
+}
+
+TEST_F(ConvertTest, SaysWhereAllNamesAreThatItDoesNotShow) {
+  auto tensors = small_tensors();
+  for (char letter = 'a'; letter <= 'z'; ++letter) {
+    tensors.push_back({{std::string(1, letter), DataType::f32, {1}}, {1}});
+  }
+  write_weights(tensors);
+  EXPECT_THAT(run("model", "new", WeightFormat::safetensors).notes,
+              Contains(HasSubstr("g, h and 18 more (bertrand inspect names all).")));
+}
+
+TEST_F(ConvertTest, FiniteValuesStayFinite) {
+  auto tensors = small_tensors();
+  tensors[0].second[3] = 3.4e38F;
+  write_weights(tensors);
+  EXPECT_THAT(
+      test::error_of(1, [&] { run("model", "x.bin", WeightFormat::pytorch, DataType::bf16); }),
+      HasSubstr("is too large for BF16; write F32 instead"));
+  run("model", "x.bin", WeightFormat::pytorch, DataType::f32);
+
+  std::vector<TensorInfo> infos;
+  for (const auto& [info, values] : tensors)
+    infos.push_back({info.name, DataType::f64, info.shape});
+  SafetensorsWriter writer(folder_ / "model/model.safetensors", infos);
+  for (auto& [info, values] : tensors) {
+    std::vector<double> wide(values.begin(), values.end());
+    if (info.name == "qa_outputs.bias") wide = {std::numeric_limits<double>::infinity(), -1e300};
+    writer.write_bytes(std::as_bytes(std::span(wide)));
+  }
+  writer.commit();
+  for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16}) {
+    EXPECT_THAT(test::error_of(1, [&] { run("model", "y.bin", WeightFormat::pytorch, type); }),
+                HasSubstr("too large for " + std::string(name_of(type))));
+  }
+  EXPECT_THAT(test::error_of(1, [&] { run("model", "y.onnx", WeightFormat::onnx); }),
+              HasSubstr("a value of \"qa_outputs.bias\", -1e+300, is too large for F32"));
+  run("model", "y.bin", WeightFormat::pytorch);
+  EXPECT_TRUE(contents_of(folder_ / "y.bin") == contents_of(folder_ / "model"));
+}
+
+TEST_F(ConvertTest, LooksAtTheVocabularyBeforeAnythingIsWritten) {
+  ConvertOptions options;
+  options.in = folder_ / "model";
+  options.check_vocabulary = [](const std::filesystem::path& path, const BertConfig& config) {
+    EXPECT_EQ(config.vocab_size, 9);
+    throw Error(ErrorCode::bad_input, path.filename().string() + ": is none.");
+  };
+  const auto refused = [&] {
+    return test::error_of(3, [&] { convert(options, [](uint64_t, uint64_t) {}); });
+  };
+  options.out = folder_ / "new";
+  EXPECT_EQ(refused(), "vocab.txt: is none.");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "new"));
+  options.out = folder_ / "x.safetensors";
+  options.single_file = true;
+  options.vocabulary = folder_ / "words.txt";
+  EXPECT_EQ(refused(), "words.txt: is none.");
+  options.vocabulary = folder_ / "absent";
+  EXPECT_THAT(test::error_of(1, [&] { convert(options, [](uint64_t, uint64_t) {}); }),
+              HasSubstr("absent: there is no such vocabulary"));
+}
+
+TEST_F(ConvertTest, WhatProgressThrowsLeavesNothing) {
+  for (const char* out : {"new", "x.safetensors"}) {
+    ConvertOptions options;
+    options.in = folder_ / "model";
+    options.out = folder_ / out;
+    options.single_file = out[0] == 'x';
+    const auto stop = [](uint64_t done, uint64_t all) {
+      if (2 * done > all) throw Error(ErrorCode::runtime, "Enough.");
+    };
+    EXPECT_EQ(test::error_of(1, [&] { convert(options, stop); }), "Enough.");
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    const std::string name = entry.path().filename().string();
+    EXPECT_TRUE(name == "model" || name == "words.txt") << name;
+  }
+}
+
+TEST_F(ConvertTest, AFileWhereAFolderIsToBeIsWrongUsage) {
+  std::filesystem::copy(folder_ / "words.txt", folder_ / "afile");
+  EXPECT_THAT(test::error_of(2, [&] { run("model", "afile", WeightFormat::safetensors); }),
+              HasSubstr("afile: is a file; give a folder"));
 }
 
 }  // namespace

@@ -267,10 +267,10 @@ TEST(SafetensorsWriter, LeavesNothingBehindUnlessCommitted) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(SafetensorsWriter, RefusesFiniteValuesThatF16CannotHold) {
+TEST(SafetensorsWriter, RefusesFiniteValuesThatItsTypeCannotHold) {
   const test::TemporaryFolder folder;
-  const auto write = [&](float value) {
-    SafetensorsWriter writer(folder / "x", {{"a", DataType::f16, {1}}});
+  const auto write = [&](float value, DataType type = DataType::f16) {
+    SafetensorsWriter writer(folder / "x", {{"a", type, {1}}});
     writer.write({&value, 1});
     writer.commit();
   };
@@ -279,6 +279,10 @@ TEST(SafetensorsWriter, RefusesFiniteValuesThatF16CannotHold) {
   write(std::numeric_limits<float>::quiet_NaN());
   EXPECT_THAT(test::error_of(1, [&] { write(-65520); }),
               HasSubstr("a value of \"a\" is too large for F16"));
+  write(0x1.FEFFFEp127F, DataType::bf16);
+  write(-std::numeric_limits<float>::infinity(), DataType::bf16);
+  EXPECT_THAT(test::error_of(1, [&] { write(0x1.FFp127F, DataType::bf16); }),
+              HasSubstr("a value of \"a\" is too large for BF16"));
 }
 
 }  // namespace

@@ -1,11 +1,16 @@
+#include <csignal>
 #include <filesystem>
 #include <string>
+#include <unistd.h>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
+#include "model/config.h"
+#include "model/parameters.h"
 #include "shared_data.h"
 
 namespace bertrand {
@@ -13,6 +18,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 const std::string minilm = (test::source_folder() / "models/minilm-l6-squad").string();
 const std::string bert_tiny = "data/checkpoints/tf1-bert-tiny";
@@ -56,6 +62,113 @@ TEST(Convert, RefusesWrongUsage) {
   EXPECT_EQ(absent.status, 1);
   EXPECT_THAT(absent.err, HasSubstr("absent: there is no such checkpoint"));
   EXPECT_FALSE(std::filesystem::exists(program.path("b")));
+}
+
+TEST(Convert, TheReferencesFlagForTheConfigWorksAlone) {
+  const test::Program program;
+  std::filesystem::create_directory(program.path("in"));
+  std::filesystem::copy(minilm + "/model.safetensors", program.path("in"));
+  EXPECT_EQ(program.run("convert in new").status, 2) << "there is no config";
+  const std::string config = minilm + "/config.json";
+  const auto outcome = program.run("convert in x.bin --bert_config_file " + config);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(
+      program.run("convert in x.bin --bert_config_file " + config + " --config " + config).status,
+      2);
+}
+
+TEST(Convert, TakesOnlyVocabulariesOfTheModel) {
+  const test::Program program;
+  std::string many = program.read(minilm + "/vocab.txt");
+  many += "onemorepiece\n";
+  program.write("many.txt", many);
+  auto outcome = program.run("convert " + minilm + " new --vocab many.txt");
+  EXPECT_EQ(outcome.status, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("many.txt: has 30523 pieces, but the model embeds 30522"));
+  outcome = program.run("convert " + minilm + " new --vocab " BERTRAND_PROGRAM);
+  EXPECT_EQ(outcome.status, 3);
+  EXPECT_FALSE(std::filesystem::exists(program.path("new")));
+  outcome = program.run("convert " + minilm + " x.bin --vocab absent");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("absent: there is no such vocabulary"));
+}
+
+TEST(Convert, SaysWhichFlagsDoNothingForOneFile) {
+  const test::Program program;
+  const auto outcome =
+      program.run("convert " + minilm + " x.bin --cased --vocab " + minilm + "/vocab.txt");
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("--vocab does nothing here: x.bin is one file of weights"));
+  EXPECT_THAT(outcome.err, HasSubstr("--cased does nothing here"));
+}
+
+TEST(Convert, AFullDiskLeavesTheModelThatWasThere) {
+  const test::Program program;
+  ASSERT_EQ(program.run("convert " + minilm + " made --cased").status, 0);
+  const std::string before = program.read("made/tokenizer_config.json");
+  const auto outcome = program.run("convert " + minilm + " made --uncased", "ulimit -f 2000;");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("model.safetensors: cannot be written"));
+  EXPECT_EQ(program.read("made/tokenizer_config.json"), before);
+  for (const auto& entry : std::filesystem::directory_iterator(program.path("made"))) {
+    EXPECT_THAT(entry.path().string(), Not(HasSubstr(".partial-")));
+  }
+}
+
+/// A file of weights that takes no room on the disk: gigabytes of zeros.
+void write_large_model(const test::Program& program) {
+  BertConfig config;
+  config.vocab_size = 500'000;
+  std::filesystem::create_directory(program.path("large"));
+  program.write("large/config.json", config.to_json());
+  nlohmann::json header = nlohmann::json::object();
+  size_t end = 0;
+  for (const ParameterInfo& info : bert_parameters(config)) {
+    const size_t begin = end;
+    end += static_cast<size_t>(info.size()) * sizeof(float);
+    header[info.name] = {{"dtype", "F32"}, {"shape", info.shape}, {"data_offsets", {begin, end}}};
+  }
+  const std::string text = header.dump();
+  const uint64_t length = text.size();
+  program.write("large/model.safetensors",
+                std::string(reinterpret_cast<const char*>(&length), sizeof length) + text);
+  std::filesystem::resize_file(program.path("large/model.safetensors"),
+                               sizeof length + text.size() + end);
+}
+
+std::string partial_in(const std::filesystem::path& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.find(".partial-") != std::string::npos) return name;
+  }
+  return "";
+}
+
+TEST(Convert, SaysWhenAFileIsCutWhileItIsRead) {
+  const test::Program program;
+  write_large_model(program);
+  const pid_t process = program.start("convert large x.bin");
+  while (partial_in(program.path("")).empty() && !test::Program::has_ended(process)) ::usleep(1000);
+  std::filesystem::resize_file(program.path("large/model.safetensors"), 1 << 20);
+  const auto outcome = program.wait(process);
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("has become shorter"));
+}
+
+TEST(Convert, ASignalLeavesNothing) {
+  const test::Program program;
+  write_large_model(program);
+  for (const auto& [out, number] : {std::pair("new", SIGTERM), std::pair("x.bin", SIGINT)}) {
+    const pid_t process = program.start(std::string("convert large ") + out);
+    while (partial_in(program.path("")).empty() && !test::Program::has_ended(process))
+      ::usleep(1000);
+    ::kill(process, number);
+    const auto outcome = program.wait(process);
+    EXPECT_EQ(outcome.status, 128 + number) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(std::string(out) + " is not written"));
+    EXPECT_EQ(partial_in(program.path("")), "");
+    EXPECT_FALSE(std::filesystem::exists(program.path(out)));
+  }
 }
 
 }  // namespace
