@@ -3,6 +3,8 @@
 #include <exception>
 #include <memory>
 #include <sstream>
+#include <string_view>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
@@ -13,6 +15,27 @@
 #include "help.h"
 
 namespace {
+
+/// Files are read where they are mapped: one that another program makes shorter meanwhile is found
+/// out by a signal, in which only such calls are allowed. What was being written is left behind.
+void tell_lost_file(int number, siginfo_t* info, void*) {
+  constexpr std::string_view kSentence =
+      "bertrand: A file that was being read has become shorter, or its disk failed. Run this again "
+      "when nothing writes to the file; what is named .partial- may be removed.\n";
+  if (info->si_code == BUS_ADRERR) {
+    const bool told = ::write(STDERR_FILENO, kSentence.data(), kSentence.size()) > 0;
+    ::_exit(told ? 1 : 128 + number);
+  }
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
+
+void catch_lost_files() {
+  struct sigaction telling {};
+  telling.sa_sigaction = tell_lost_file;
+  telling.sa_flags = SA_SIGINFO | SA_NODEFER;
+  ::sigaction(SIGBUS, &telling, nullptr);
+}
 
 /// --help and --version are results, too.
 int parse(CLI::App& app, int argc, char** argv) {
@@ -32,6 +55,7 @@ int run(int argc, char** argv) {
   using namespace bertrand;
   // A file that grows beyond the limit of its size is a failed write like any other.
   std::signal(SIGXFSZ, SIG_IGN);
+  catch_lost_files();
   CLI::App app("BERT question answering: fine-tune, evaluate, ask.", "bertrand");
   app.set_version_flag("--version", "bertrand " BERTRAND_VERSION);
   app.formatter(std::make_shared<cli::HelpFormatter>());
