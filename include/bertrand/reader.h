@@ -17,10 +17,11 @@ struct ReaderOptions {
   std::string precision = "fp32";  ///< of matrix products: fp32, int8, or, on processors that
                                    ///< have it, bf16; auto: fp32 or bf16, whichever is faster;
                                    ///< on devices also tf32 and fp16, but not int8
-  std::string device = "cpu";      ///< cpu, cuda, cuda:1
+  std::string device = "cpu";      ///< cpu, cuda, cuda:1, mlu
   std::string engine{};            ///< native, torch; empty: native on the CPU, torch elsewhere
   std::filesystem::path torch_plugin{};  ///< libbertrand_torch.so; empty: looked for beside the
                                          ///< program and in $BERTRAND_TORCH_PLUGIN
+  std::filesystem::path torch_library{};  ///< libtorch_mlu.so, for mlu; empty: looked for
   std::optional<bool> lower_case = std::nullopt;  ///< instead of what the model's folder says
 
   uint32_t max_seq_length = 0;     ///< tokens of question and text read at once, at most; 0: 384,

@@ -84,6 +84,12 @@ void add_engine_kind_flags(CLI::App& command, EngineChoice& choice) {
           "--torch-plugin", choice.plugin,
           "libbertrand_torch.so [$BERTRAND_TORCH_PLUGIN, else beside the program or in ../lib]")
       ->type_name("FILE");
+  command
+      .add_option(
+          "--torch-library", choice.library,
+          "libtorch_mlu.so, by which LibTorch knows MLU cards [$BERTRAND_TORCH_LIBRARY, else "
+          "that of the torch_mlu beside LibTorch, of $VIRTUAL_ENV, $CONDA_PREFIX or python3]")
+      ->type_name("FILE");
 }
 
 void add_precision_flag(CLI::App& command, Precision& precision) {

@@ -27,10 +27,10 @@ void add_threads_flag(CLI::App& command, unsigned& threads);
 /// What usable_threads makes of --threads; says so once where that is fewer.
 unsigned chosen_threads(unsigned threads);
 
-/// --engine, --device, --torch-plugin.
+/// --engine, --device, --torch-plugin, --torch-library.
 void add_engine_flags(CLI::App& command, EngineChoice& choice);
 
-/// Of these --engine and --torch-plugin.
+/// Of these all but --device.
 void add_engine_kind_flags(CLI::App& command, EngineChoice& choice);
 
 /// --precision.

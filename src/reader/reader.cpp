@@ -21,6 +21,7 @@ Model load(const std::filesystem::path& path, const ReaderOptions& options) {
   model.engine.engine = options.engine;
   model.engine.device = options.device;
   model.engine.plugin = options.torch_plugin;
+  model.engine.library = options.torch_library.string();
   model.lower_case = options.lower_case;
   return Model::load(path, model);
 }

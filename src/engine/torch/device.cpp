@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include "engine/torch/failure.h"
+#include "engine/torch/mlu.h"
 #ifdef BERTRAND_TORCH_CUDA
 #include "engine/torch/cuda.h"
 #endif
@@ -18,10 +19,7 @@ std::string type_of(const std::string& name) { return name.substr(0, name.find('
 /// Makes LibTorch know devices of this type, so that their names can be parsed.
 void make_known(const std::string& type, const char* library) {
   if (type == "mlu") {
-    throw Failure(bertrand_torch_usage,
-                  std::string("--device mlu: this libbertrand_torch.so cannot open ") +
-                      (library != nullptr ? library : "libtorch_mlu.so") +
-                      "; it computes on cpu and cuda.");
+    open_mlu(library);
   }
 #ifndef BERTRAND_TORCH_CUDA
   if (type == "cuda") {
@@ -37,6 +35,18 @@ uint32_t count_known(c10::DeviceType type) {
     return 0;
   }
   return static_cast<uint32_t>(c10::impl::getDeviceGuardImpl(type)->deviceCount());
+}
+
+/// As the versions of LibTorch name it; the earliest leave it to the first tensor.
+template <typename Context>
+void initialise([[maybe_unused]] Context& context, [[maybe_unused]] c10::DeviceType type) {
+  if constexpr (requires { context.lazyInitDevice(type); }) {
+    context.lazyInitDevice(type);
+  } else if constexpr (requires { context.lazyInitPrivateUse1(); }) {
+    if (type == c10::kPrivateUse1) {
+      context.lazyInitPrivateUse1();
+    }
+  }
 }
 
 c10::Device parse(const std::string& name) {
@@ -74,6 +84,7 @@ c10::Device find_device(const std::string& name, const char* library) {
                                             std::to_string(count) + " such devices, 0 to " +
                                             std::to_string(count - 1) + ".");
   }
+  initialise(at::globalContext(), parsed.type());
   return c10::Device(parsed.type(), static_cast<c10::DeviceIndex>(index));
 }
 

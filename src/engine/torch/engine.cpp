@@ -342,7 +342,7 @@ BertrandTorchReport TorchEngine::step(double learning_rate,
   std::vector<at::Tensor> with = gradients();
   BertrandTorchReport report{sizeof(BertrandTorchReport), 0, /*repeat=*/0};
   report.gradient_norm = optimizer().step(learning_rate, settings, scales_ ? loss_scale_ : 1, with);
-  at::_foreach_zero_(with);
+  Lists(device_).zero(with);
   if (!scales_) {
     return report;
   }

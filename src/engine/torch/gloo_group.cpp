@@ -23,13 +23,13 @@ auto network_of(const std::string& address) {
 
 }  // namespace
 
-c10::intrusive_ptr<c10d::Backend> make_gloo(const c10::intrusive_ptr<c10d::Store>& store,
-                                            const BertrandTorchGroupOptions& options,
-                                            std::chrono::milliseconds timeout) {
+std::unique_ptr<Exchange> make_gloo(const c10::intrusive_ptr<c10d::Store>& store,
+                                    const BertrandTorchGroupOptions& options,
+                                    std::chrono::milliseconds timeout) {
   auto how = c10d::ProcessGroupGloo::Options::create(timeout);
   how->devices.push_back(network_of(options.address));
-  return c10::make_intrusive<c10d::ProcessGroupGloo>(
-      store, static_cast<int>(options.rank), static_cast<int>(options.count), std::move(how));
+  return exchange_by(c10::make_intrusive<c10d::ProcessGroupGloo>(
+      store, static_cast<int>(options.rank), static_cast<int>(options.count), std::move(how)));
 }
 
 }  // namespace bertrand::plugin

@@ -49,14 +49,18 @@ c10::intrusive_ptr<c10d::Store> open_store(const BertrandTorchGroupOptions& opti
   }
 }
 
-c10::intrusive_ptr<c10d::Backend> make_backend(const c10::intrusive_ptr<c10d::Store>& store,
-                                               const BertrandTorchGroupOptions& options) {
+std::unique_ptr<Exchange> make_exchange(const c10::intrusive_ptr<c10d::Store>& store,
+                                        const BertrandTorchGroupOptions& options,
+                                        const c10::Device& device) {
   const std::string name = options.backend;
 #ifdef BERTRAND_TORCH_CUDA
   if (name == "nccl") {
     return make_nccl(store, options, timeout_of(options));
   }
 #endif
+  if (name == "cncl") {
+    return make_cncl(store, options, timeout_of(options), device);
+  }
   return make_gloo(store, options, timeout_of(options));
 }
 
@@ -75,9 +79,9 @@ void check_backend(const std::string& name) {
 
 const char* group_backends() {
 #ifdef BERTRAND_TORCH_CUDA
-  return "gloo,nccl";
+  return "gloo,nccl,cncl";
 #else
-  return "gloo";
+  return "gloo,cncl";
 #endif
 }
 
@@ -89,7 +93,7 @@ Group::Group(const BertrandTorchGroupOptions& options)
   }
   store_ = open_store(options);
   try {
-    backend_ = make_backend(store_, options);
+    exchange_ = make_exchange(store_, options, device_);
   } catch (const std::exception& error) {
     throw Failure(bertrand_torch_failed, where(rank_, count_) + ": " + options.backend +
                                              " cannot join the others (" + first_line(error) +
@@ -97,9 +101,9 @@ Group::Group(const BertrandTorchGroupOptions& options)
   }
 }
 
-void Group::finish(const c10::intrusive_ptr<c10d::Work>& work) const {
+void Group::together(const std::function<void()>& work) const {
   try {
-    work->wait();
+    work();
   } catch (const std::exception& error) {
     throw Failure(bertrand_torch_failed,
                   where(rank_, count_) + ": the others do not answer any more (" +
@@ -108,11 +112,24 @@ void Group::finish(const c10::intrusive_ptr<c10d::Work>& work) const {
 }
 
 void Group::sum(at::Tensor& tensor) {
-  std::vector<at::Tensor> there = {tensor.to(device_).contiguous()};
-  finish(backend_->allreduce(there));
-  if (!there[0].is_same(tensor)) {
-    tensor.copy_(there[0]);
+  if (tensor.scalar_type() == at::kDouble && device_.is_privateuseone()) {
+    sum_of_parts(tensor);
+    return;
   }
+  at::Tensor there = tensor.to(device_).contiguous();
+  together([&] { exchange_->sum(there); });
+  if (!there.is_same(tensor)) {
+    tensor.copy_(there);
+  }
+}
+
+void Group::sum_of_parts(at::Tensor& doubles) {
+  const int64_t values = doubles.numel();
+  const at::Tensor mine = doubles.contiguous().view({values}).view(at::kInt);
+  at::Tensor all = at::zeros({count_, 2 * values}, at::kInt);
+  all[rank_].copy_(mine);
+  sum(all);
+  doubles.copy_(all.view(at::kDouble).sum(0).view(doubles.sizes()));
 }
 
 void Group::sum_in_buckets(const std::vector<at::Tensor>& tensors) {
@@ -138,13 +155,10 @@ void Group::sum_in_buckets(const std::vector<at::Tensor>& tensors) {
 
 void Group::broadcast(void* bytes, size_t count, uint32_t root) {
   at::Tensor host = at::from_blob(bytes, {static_cast<int64_t>(count)}, at::kByte);
-  std::vector<at::Tensor> there = {host.to(device_)};
-  c10d::BroadcastOptions from;
-  from.rootRank = static_cast<int64_t>(root);
-  from.rootTensor = 0;
-  finish(backend_->broadcast(there, from));
-  if (!there[0].is_same(host)) {
-    host.copy_(there[0]);
+  at::Tensor there = host.to(device_);
+  together([&] { exchange_->broadcast(there, static_cast<int>(root)); });
+  if (!there.is_same(host)) {
+    host.copy_(there);
   }
 }
 

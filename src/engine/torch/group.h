@@ -3,15 +3,18 @@
 #include <ATen/core/Tensor.h>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
-#include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/Store.hpp>
 #include <vector>
 
+#include "engine/torch/exchange.h"
 #include "engine/torch_border.h"
 
 namespace bertrand::plugin {
 
-/// The processes of a run, joined by one of c10d's backends.
+/// The processes of a run, joined by c10d or libcncl.
 class Group {
  public:
   /// Waits until all processes are there. Throws Failure: usage where this plug-in has no such
@@ -28,15 +31,19 @@ class Group {
 
  private:
   /// Throws Failure that says what stopped `work`.
-  void finish(const c10::intrusive_ptr<c10d::Work>& work) const;
+  void together(const std::function<void()>& work) const;
+
+  /// For devices without doubles: the bits of all, each process's in a place of its own, travel as
+  /// integers, and the sum is made here, in the order of the processes.
+  void sum_of_parts(at::Tensor& doubles);
 
   uint32_t rank_ = 0, count_ = 1;
-  c10::Device device_;  ///< where the backend sums
+  c10::Device device_;  ///< where the exchange sums
   c10::intrusive_ptr<c10d::Store> store_;
-  c10::intrusive_ptr<c10d::Backend> backend_;
+  std::unique_ptr<Exchange> exchange_;
 };
 
-/// "gloo" or "gloo,nccl": what Group has.
+/// "gloo,cncl" or "gloo,nccl,cncl": what Group has; cncl wants a libtorch_mlu.so, too.
 const char* group_backends();
 
 }  // namespace bertrand::plugin

@@ -11,8 +11,8 @@ namespace bertrand::plugin {
 namespace {
 
 /// The norm of each tensor, brought here in one piece.
-std::vector<double> norms_of(const std::vector<at::Tensor>& tensors) {
-  const at::Tensor norms = at::stack(at::_foreach_norm(tensors)).to(at::kCPU, at::kFloat);
+std::vector<double> norms_of(const Lists& lists, const std::vector<at::Tensor>& tensors) {
+  const at::Tensor norms = at::stack(lists.norms(tensors)).to(at::kCPU, at::kFloat);
   const auto* values = norms.data_ptr<float>();
   return {values, values + norms.numel()};
 }
@@ -50,7 +50,9 @@ bool has_fused_adamw(const at::Tensor& parameter) {
 }  // namespace
 
 Optimizer::Optimizer(std::vector<at::Tensor> parameters, std::vector<bool> decays)
-    : parameters_(std::move(parameters)), decays_(std::move(decays)) {
+    : lists_(parameters.front().device()),
+      parameters_(std::move(parameters)),
+      decays_(std::move(decays)) {
   for (const at::Tensor& parameter : parameters_) {
     first_.push_back(at::zeros_like(parameter).set_requires_grad(false));
     second_.push_back(at::zeros_like(parameter).set_requires_grad(false));
@@ -82,30 +84,30 @@ void Optimizer::fused_step(double learning_rate, const BertrandTorchOptimizer& s
 }
 
 /// By a kernel for each operation on all parameters.
-void Optimizer::foreach_step(double learning_rate, const BertrandTorchOptimizer& settings,
-                             std::vector<at::Tensor>& gradients) {
+void Optimizer::list_step(double learning_rate, const BertrandTorchOptimizer& settings,
+                          const std::vector<at::Tensor>& gradients) {
   const auto count = static_cast<double>(steps_);
   const bool corrects = settings.bias_correction != 0;
   const double first_correction = corrects ? 1 - std::pow(settings.beta1, count) : 1;
   const double second_correction = corrects ? 1 - std::pow(settings.beta2, count) : 1;
-  at::_foreach_mul_(first_, settings.beta1);
-  at::_foreach_add_(first_, gradients, 1 - settings.beta1);
-  at::_foreach_mul_(second_, settings.beta2);
-  at::_foreach_addcmul_(second_, gradients, gradients, 1 - settings.beta2);
+  lists_.multiply(first_, settings.beta1);
+  lists_.add(first_, gradients, 1 - settings.beta1);
+  lists_.multiply(second_, settings.beta2);
+  lists_.add_products(second_, gradients, gradients, 1 - settings.beta2);
   // The gradients' memory takes the divisors: sqrt(v) / sqrt(correction) + epsilon.
-  std::vector<at::Tensor>& divisors = gradients;
-  at::_foreach_copy_(divisors, second_);
-  at::_foreach_sqrt_(divisors);
-  at::_foreach_mul_(divisors, 1 / std::sqrt(second_correction));
-  at::_foreach_add_(divisors, settings.epsilon);
-  at::_foreach_mul_(those(parameters_, /*decay=*/true), 1 - learning_rate * settings.weight_decay);
-  at::_foreach_addcdiv_(parameters_, first_, divisors, -learning_rate / first_correction);
+  const std::vector<at::Tensor>& divisors = gradients;
+  lists_.copy(divisors, second_);
+  lists_.square_root(divisors);
+  lists_.multiply(divisors, 1 / std::sqrt(second_correction));
+  lists_.add(divisors, settings.epsilon);
+  lists_.multiply(those(parameters_, /*decay=*/true), 1 - learning_rate * settings.weight_decay);
+  lists_.add_quotients(parameters_, first_, divisors, -learning_rate / first_correction);
 }
 
 double Optimizer::step(double learning_rate, const BertrandTorchOptimizer& settings,
                        double gradient_scale, std::vector<at::Tensor>& gradients) {
   const c10::AutoGradMode no_gradients(false);
-  std::vector<double> norms = norms_of(gradients);
+  std::vector<double> norms = norms_of(lists_, gradients);
   for (double& norm : norms) {
     norm /= gradient_scale;
   }
@@ -114,11 +116,11 @@ double Optimizer::step(double learning_rate, const BertrandTorchOptimizer& setti
     return norm;
   }
   ++steps_;
-  at::_foreach_mul_(gradients, factors(settings, gradient_scale, norms, norm));
+  lists_.multiply(gradients, factors(settings, gradient_scale, norms, norm));
   if (settings.bias_correction != 0 && has_fused_adamw(parameters_.front())) {
     fused_step(learning_rate, settings, gradients);
   } else {
-    foreach_step(learning_rate, settings, gradients);
+    list_step(learning_rate, settings, gradients);
   }
   return norm;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/torch/lists.h"
 #include "engine/torch_border.h"
 
 namespace bertrand::plugin {
@@ -31,9 +32,10 @@ class Optimizer {
   std::vector<at::Tensor> those(const std::vector<at::Tensor>& all, bool decay) const;
   void fused_step(double learning_rate, const BertrandTorchOptimizer& settings,
                   const std::vector<at::Tensor>& gradients);
-  void foreach_step(double learning_rate, const BertrandTorchOptimizer& settings,
-                    std::vector<at::Tensor>& gradients);
+  void list_step(double learning_rate, const BertrandTorchOptimizer& settings,
+                 const std::vector<at::Tensor>& gradients);
 
+  Lists lists_;
   std::vector<at::Tensor> parameters_;
   std::vector<bool> decays_;
   std::vector<at::Tensor> first_, second_;

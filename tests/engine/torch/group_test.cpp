@@ -35,11 +35,40 @@ uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-/// The helper program, once a rank; whether all ended well.
-bool run_processes(const char* work, unsigned count, const std::filesystem::path& folder) {
+/// What the helper program takes from its environment.
+class MluOfProcess {
+ public:
+  MluOfProcess(const std::string& standin, unsigned rank, const std::filesystem::path& folder) {
+    if (standin.empty()) return;
+    const auto library = std::filesystem::path(BERTRAND_STANDIN_MLU) / standin;
+    set("BERTRAND_TEST_DEVICE", "mlu:" + std::to_string(rank));
+    set("BERTRAND_TEST_LIBRARY", library / "libtorch_mlu.so");
+    set("NEUWARE_HOME", library);
+    set("STANDIN_MLU_REPORT", folder / "report");
+  }
+  MluOfProcess(const MluOfProcess&) = delete;
+  MluOfProcess& operator=(const MluOfProcess&) = delete;
+  ~MluOfProcess() {
+    for (const char* name : names_) ::unsetenv(name);
+  }
+
+ private:
+  void set(const char* name, const std::string& value) {
+    ::setenv(name, value.c_str(), /*overwrite=*/1);
+    names_.push_back(name);
+  }
+
+  std::vector<const char*> names_;
+};
+
+/// The helper program, once a rank; whether all ended well. Where a folder of the stand-in is
+/// named, each computes on an MLU of its own.
+bool run_processes(const char* work, unsigned count, const std::filesystem::path& folder,
+                   const std::string& standin = "") {
   const uint16_t port = free_port();
   std::vector<pid_t> processes;
   for (unsigned rank = 0; rank < count; ++rank) {
+    const MluOfProcess mlu(standin, rank, folder);
     std::vector<std::string> words = {BERTRAND_TORCH_PROCESS, work,
                                       std::to_string(rank),   std::to_string(count),
                                       std::to_string(port),   folder.string()};
@@ -70,9 +99,20 @@ TEST_P(TorchGroup, SumsAndBroadcasts) {
   EXPECT_TRUE(run_processes("exchange", GetParam(), folder.path()));
 }
 
-void expect_training_as_alone(bool is_native, unsigned count) {
+/// Nothing was computed that the device has no operator for.
+void expect_no_fallbacks(const std::filesystem::path& folder, unsigned processes) {
+  std::ifstream report(folder / "report");
+  unsigned lines = 0;
+  for (std::string line; std::getline(report, line); ++lines) {
+    EXPECT_THAT(line, testing::HasSubstr(R"("fallbacks": "",)"));
+  }
+  EXPECT_EQ(lines, processes);
+}
+
+void expect_training_as_alone(bool is_native, unsigned count, const std::string& standin = "") {
   const TemporaryFolder folder;
-  ASSERT_TRUE(run_processes(is_native ? "train-native" : "train", count, folder.path()));
+  ASSERT_TRUE(run_processes(is_native ? "train-native" : "train", count, folder.path(), standin));
+  expect_no_fallbacks(folder.path(), standin.empty() ? 0 : count);
   const auto alone = seeded_engine(is_native);
   const std::vector<double> expected = make_steps(*alone, share(0, 1), nullptr);
   std::vector<std::string> results;
@@ -112,6 +152,30 @@ TEST_P(TorchGroup, MissesAProcessThatIsGone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Processes, TorchGroup, testing::Values(2U, 4U));
+
+/// By the process group of the stand-in's torch_mlu, as new and old versions export it, and by
+/// libcncl.
+class MluGroup : public testing::TestWithParam<const char*> {};
+
+TEST_P(MluGroup, SumsAndBroadcasts) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  EXPECT_TRUE(run_processes("exchange", 4, folder.path(), GetParam()));
+  expect_no_fallbacks(folder.path(), 4);
+}
+
+TEST_P(MluGroup, FourProcessesTrainAsOneDoes) {
+  BERTRAND_NEEDS_TORCH();
+  expect_training_as_alone(/*is_native=*/false, 4, GetParam());
+}
+
+TEST_P(MluGroup, MissesAProcessThatIsGone) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  EXPECT_TRUE(run_processes("leave", 2, folder.path(), GetParam()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Libraries, MluGroup, testing::Values("backend", "process_group", "plain"));
 
 TEST(TorchGroups, OthersThatDoNotComeAreMissed) {
   BERTRAND_NEEDS_TORCH();

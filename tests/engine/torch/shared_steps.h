@@ -22,6 +22,11 @@ inline TorchGroupOptions group_options(unsigned rank, unsigned count, uint16_t p
   options.serves_store = rank == 0;
   options.prefix = count > 2 ? "a-run" : "";
   options.timeout_seconds = 60;
+  if (const TestDevice there = test_device(); there.device != "cpu") {
+    options.backend = "cncl";
+    options.device = there.device;
+    options.library = there.library;
+  }
   return options;
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdlib>
 #include <memory>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -22,8 +24,23 @@ inline std::shared_ptr<const TorchPlugin> built_plugin() {
   return kPlugin;
 }
 
+/// Where the tests compute: on the CPU, unless $BERTRAND_TEST_DEVICE says where, and
+/// $BERTRAND_TEST_LIBRARY by which library.
+struct TestDevice {
+  std::string device = "cpu", library;
+};
+inline TestDevice test_device() {
+  const char* device = std::getenv("BERTRAND_TEST_DEVICE");
+  const char* library = std::getenv("BERTRAND_TEST_LIBRARY");
+  return device == nullptr ? TestDevice() : TestDevice{device, library != nullptr ? library : ""};
+}
+
 inline std::unique_ptr<EngineWithStates> torch_engine(const BertConfig& config,
-                                                      const TorchOptions& options = {}) {
+                                                      TorchOptions options = {}) {
+  if (options.device == "cpu") {
+    options.device = test_device().device;
+    options.library = test_device().library;
+  }
   return make_torch_engine(built_plugin(), config, options);
 }
 

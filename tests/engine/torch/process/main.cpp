@@ -75,8 +75,11 @@ void run(const std::vector<std::string>& words) {
   const auto number = [&](size_t index) {
     return static_cast<unsigned>(std::stoul(words.at(index)));
   };
-  const auto group = make_torch_group(
-      built_plugin(), group_options(number(2), number(3), static_cast<uint16_t>(number(4))));
+  TorchGroupOptions options = group_options(number(2), number(3), static_cast<uint16_t>(number(4)));
+  if (words.at(1) == "leave" && options.backend == "cncl") {
+    options.timeout_seconds = 10;  // libcncl does not see who is gone
+  }
+  const auto group = make_torch_group(built_plugin(), options);
   if (words.at(1) == "exchange") {
     exchange(*group);
   } else if (words.at(1) == "train" || words.at(1) == "train-native") {

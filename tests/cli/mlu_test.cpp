@@ -1,0 +1,238 @@
+// --device mlu with the stand-in for torch_mlu: where its library is found, what is said where
+// something is wrong with it, and whole runs.
+#include <filesystem>
+#include <sstream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+#include "predict/small_reader.h"
+
+namespace bertrand::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using Json = nlohmann::json;
+
+constexpr const char* kData = R"({"version": "1.1", "data": [{"paragraphs": [
+  {"context": "At night the owls hunt mice and voles.", "qas": [
+    {"id": "a", "question": "what?", "answers": [{"text": "mice", "answer_start": 23}]},
+    {"id": "b", "question": "when?", "answers": [{"text": "night", "answer_start": 3}]},
+    {"id": "c", "question": "who?", "answers": [{"text": "the owls", "answer_start": 9}]}]},
+  {"context": "The red fox ran off.", "qas": [
+    {"id": "d", "question": "who?", "answers": [{"text": "The red fox", "answer_start": 0}]}]}]}]})";
+
+fs::path standin(const std::string& folder, const std::string& name = "libtorch_mlu.so") {
+  return fs::path(BERTRAND_STANDIN_MLU) / folder / name;
+}
+
+class MluCommands : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (*BERTRAND_STANDIN_MLU == '\0') {
+      GTEST_SKIP() << "no libbertrand_torch.so (configure with -DBERTRAND_TORCH=ON)";
+    }
+    write_small_reader(program_.path("model"));
+    program_.write("data.json", kData);
+  }
+
+  /// With these variables and none that could lead to another torch_mlu.
+  Outcome run(const std::string& arguments, const std::string& variables = "") const {
+    return program_.run(arguments,
+                        "env -u VIRTUAL_ENV -u CONDA_PREFIX -u BERTRAND_TORCH_LIBRARY "
+                        "PATH=/nowhere STANDIN_MLU_REPORT=report " +
+                            variables);
+  }
+
+  Outcome ask(const std::string& flags, const std::string& variables = "") const {
+    return run(
+        "ask --model model --max-query-length 8 -q 'who?' -c 'The red fox ran off.' " + flags,
+        variables);
+  }
+
+  Outcome train(const std::string& flags) const {
+    return run(train_command("--batch-size 2 " + flags));
+  }
+  static std::string train_command(const std::string& flags) {
+    return "train --model model --max-query-length 8 --train data.json --threads 1 --seed 3 "
+           "--epochs 4 " +
+           flags;
+  }
+
+  static std::string on_mlu(const std::string& folder = "backend") {
+    return "--device mlu --torch-library " + standin(folder).string() + " ";
+  }
+
+  Json json(const std::string& name) const { return Json::parse(program_.read(name)); }
+  double loss(const std::string& run) const {
+    return json(run + "/run.json").at("final_loss").get<double>();
+  }
+
+  /// So many processes computed there, and nothing that the device had no operator for.
+  void expect_computed_there(unsigned processes) const {
+    std::istringstream report(program_.read("report"));
+    unsigned lines = 0;
+    for (std::string line; std::getline(report, line); ++lines) {
+      EXPECT_EQ(Json::parse(line).at("fallbacks"), "");
+      EXPECT_GT(Json::parse(line).at("operators"), 0);
+    }
+    EXPECT_EQ(lines, processes);
+    fs::remove(program_.path("report"));
+  }
+
+  /// Links to the stand-in as a Python has the packages torch_mlu and torch.
+  fs::path make_python(const std::string& folder) const {
+    const fs::path lib = program_.path("python") / "lib";
+    const fs::path packages = lib / "python3.11/site-packages";
+    fs::create_directories(packages / "torch_mlu/csrc/lib");
+    fs::create_symlink(standin(folder), packages / "torch_mlu/csrc/lib/libtorch_mlu.so");
+    return lib;
+  }
+
+  Program program_;
+};
+
+TEST_F(MluCommands, SayWhereTheLibraryIsLookedFor) {
+  const Outcome outcome = ask("--device mlu");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("libtorch_mlu.so"), HasSubstr("site-packages"),
+                                 HasSubstr("--torch-library")));
+}
+
+TEST_F(MluCommands, SayWhatIsWrongWithTheLibrary) {
+  const auto expect = [&](int status, const std::string& library, const std::string& sentence,
+                          const std::string& variables = "") {
+    const Outcome outcome = ask("--device mlu --torch-library " + library, variables);
+    EXPECT_EQ(outcome.status, status) << library;
+    EXPECT_THAT(outcome.err, HasSubstr(sentence));
+    EXPECT_EQ(outcome.out, "");
+  };
+  program_.write("text.so", "no library");
+  expect(2, "nowhere.so", "nowhere.so is not there; give its file by --torch-library");
+  expect(1, "text.so", "cannot be loaded");
+  expect(1, standin("no_device"), "brings LibTorch no devices");
+  expect(1, standin("python"), "undefined symbol: standin_");
+  expect(2, standin("backend"), "no such device; look at its driver (cnmon)",
+         "STANDIN_MLU_DEVICES=0");
+}
+
+TEST_F(MluCommands, FindTheLibrary) {
+  const fs::path library = standin("backend");
+  EXPECT_EQ(ask("--device mlu --torch-library " + library.string()).status, 0);
+  EXPECT_EQ(ask("--device mlu:3", "BERTRAND_TORCH_LIBRARY=" + library.string()).status, 0);
+  const fs::path prefix = make_python("backend").parent_path();
+  EXPECT_EQ(ask("--device mlu", "VIRTUAL_ENV=" + prefix.string()).status, 0);
+  EXPECT_EQ(ask("--device mlu", "CONDA_PREFIX=" + prefix.string()).status, 0);
+  expect_computed_there(4);
+  fs::create_directories(prefix / "bin");
+  program_.write("python/bin/python3", "");
+  EXPECT_EQ(ask("--device mlu", "PATH=/nowhere:" + (prefix / "bin").string()).status, 0);
+  // As in a virtual environment that shares the packages of its Python.
+  fs::create_directories(program_.path("environment/bin"));
+  fs::create_symlink(prefix / "bin/python3", program_.path("environment/bin/python3"));
+  EXPECT_EQ(ask("--device mlu", "PATH=" + program_.path("environment/bin").string()).status, 0);
+  expect_computed_there(2);
+}
+
+/// The symbols of Python's part come from the libraries beside it; no Python is run.
+TEST_F(MluCommands, OpenALibraryWithPartsForPython) {
+  const fs::path lib = make_python("python");
+  const fs::path torch = lib / "python3.11/site-packages/torch/lib";
+  fs::create_directories(torch);
+  fs::create_symlink(standin("python", "libtorch_python.so"), torch / "libtorch_python.so");
+  const std::string variables = "VIRTUAL_ENV=" + lib.parent_path().string();
+  const Outcome without = ask("--device mlu", variables);
+  EXPECT_EQ(without.status, 1);
+  EXPECT_THAT(without.err, HasSubstr("undefined symbol"));
+  fs::create_symlink(standin("python", "libpython3.11.so"), lib / "libpython3.11.so.1.0");
+  const Outcome outcome = ask("--device mlu", variables);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  expect_computed_there(1);
+}
+
+TEST_F(MluCommands, AnswersAreTheNativeEngines) {
+  const Outcome native =
+      run("predict --model model --max-query-length 8 --data data.json --out cpu");
+  ASSERT_EQ(native.status, 0) << native.err;
+  const Outcome there =
+      run("predict --model model --max-query-length 8 --data data.json --out mlu " + on_mlu());
+  ASSERT_EQ(there.status, 0) << there.err;
+  EXPECT_EQ(json("mlu/predictions.json"), json("cpu/predictions.json"));
+  const Outcome evaluated =
+      run("evaluate --model model --max-query-length 8 --data data.json " + on_mlu());
+  EXPECT_EQ(evaluated.status, 0) << evaluated.err;
+  EXPECT_EQ(evaluated.out, run("evaluate --model model --max-query-length 8 --data data.json").out);
+  expect_computed_there(2);
+}
+
+/// Snapshots are those of the native engine, to begin with and to go on from.
+TEST_F(MluCommands, TrainsAsTheCpuDoes) {
+  ASSERT_EQ(train("--out cpu").status, 0);
+  const Outcome there = train("--out mlu --dropout-key example --dev data.json " + on_mlu());
+  ASSERT_EQ(there.status, 0) << there.err;
+  EXPECT_NEAR(loss("mlu") / loss("cpu"), 1, 1e-4);
+  EXPECT_EQ(json("mlu/run.json").at("device"), "mlu");
+  expect_computed_there(1);
+  for (const auto& [first, second] :
+       {std::pair{on_mlu(), std::string()}, std::pair{std::string(), on_mlu()}}) {
+    const std::string flags = "--out run --dropout-key example ";
+    ASSERT_EQ(train(flags + "--stop-after-steps 3 --overwrite " + first).status, 0);
+    const Outcome ended = train(flags + "--resume " + second);
+    ASSERT_EQ(ended.status, 0) << ended.err;
+    EXPECT_NEAR(loss("run") / loss("cpu"), 1, 1e-4);
+  }
+  expect_computed_there(2);
+}
+
+/// A run that is resumed draws the same masks: bit for bit what it would have been.
+TEST_F(MluCommands, AResumedRunIsTheSameRun) {
+  for (const char* precision : {"fp32", "bf16"}) {
+    const std::string how = on_mlu() + "--overwrite --precision " + precision;
+    ASSERT_EQ(train("--out whole " + how).status, 0);
+    ASSERT_EQ(train("--out parts --stop-after-steps 4 " + how).status, 0);
+    ASSERT_EQ(train("--out parts --resume " + on_mlu()).status, 0);
+    EXPECT_TRUE(program_.read("whole/model.safetensors") ==
+                program_.read("parts/model.safetensors"))
+        << precision;
+  }
+  expect_computed_there(6);
+}
+
+TEST_F(MluCommands, FourProcessesTrainAsOneDoes) {
+  ASSERT_EQ(train("--out alone --batch-size 4").status, 0);
+  for (const char* folder : {"backend", "process_group", "plain"}) {
+    const Outcome outcome = run(
+        "launch --nproc 4 -- " + train_command(std::string("--batch-size 1 --overwrite --out ") +
+                                               "four --dropout-key example " + on_mlu(folder)),
+        "NEUWARE_HOME=" + standin(folder, "").string());
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(json("four/run.json").at("processes"), 4);
+    EXPECT_EQ(json("four/run.json").at("windows_a_step"), 4);
+    expect_computed_there(4);
+  }
+}
+
+TEST_F(MluCommands, SayThatTheMemoryIsFull) {
+  const Outcome outcome = run(train_command("--out run " + on_mlu()), "STANDIN_MLU_BYTES=100000");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("memory is full"), HasSubstr("--batch-tokens")));
+}
+
+TEST_F(MluCommands, RunSquadTakesTheDevice) {
+  const Outcome outcome =
+      run("run_squad --init_checkpoint model --do_train --train_file data.json --do_predict "
+          "--predict_file data.json --do_eval --max_query_length 8 --max_steps 2 "
+          "--train_batch_size 2 --output_dir squad --threads 1 " +
+          on_mlu());
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_TRUE(fs::exists(program_.path("squad/predictions.json")));
+  expect_computed_there(1);
+}
+
+}  // namespace
+}  // namespace bertrand::test

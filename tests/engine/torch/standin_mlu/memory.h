@@ -1,0 +1,24 @@
+#pragma once
+
+#include <c10/core/Allocator.h>
+#include <cstddef>
+
+namespace standin {
+
+inline constexpr int kMostDevices = 8;
+
+/// How many there are: $STANDIN_MLU_DEVICES, else 4.
+int device_count();
+
+/// Of this thread.
+int current_device();
+void set_current_device(int index);
+
+/// Gives out memory of the current device, filled with ones: NaN, where it is read before it is
+/// written. The host cannot read it.
+c10::Allocator* allocator();
+
+/// Where the device's own kernels find what lies at `pointer`.
+void* inside(const void* pointer);
+
+}  // namespace standin
