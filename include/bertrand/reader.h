@@ -19,8 +19,8 @@ struct ReaderOptions {
                                    ///< on devices also tf32 and fp16, but not int8
   std::string device = "cpu";      ///< cpu, cuda, cuda:1, mlu
   std::string engine{};            ///< native, torch; empty: native on the CPU, torch elsewhere
-  std::filesystem::path torch_plugin{};  ///< libbertrand_torch.so; empty: looked for beside the
-                                         ///< program and in $BERTRAND_TORCH_PLUGIN
+  std::filesystem::path torch_plugin{};   ///< libbertrand_torch.so; empty: looked for beside the
+                                          ///< program and in $BERTRAND_TORCH_PLUGIN
   std::filesystem::path torch_library{};  ///< libtorch_mlu.so, for mlu; empty: looked for
   std::optional<bool> lower_case = std::nullopt;  ///< instead of what the model's folder says
 

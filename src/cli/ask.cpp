@@ -210,6 +210,7 @@ ReaderOptions reader_options(const CLI::App& command, const Flags& flags) {
   options.engine = flags.model.engine.engine;
   options.device = flags.model.engine.device;
   options.torch_plugin = flags.model.engine.plugin;
+  options.torch_library = flags.model.engine.library;
   options.lower_case = flags.model.lower_case;
   if (command.count("--max-seq-length") > 0) options.max_seq_length = flags.windows.max_seq_length;
   options.doc_stride = flags.windows.doc_stride;

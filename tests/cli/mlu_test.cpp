@@ -204,7 +204,7 @@ TEST_F(MluCommands, AResumedRunIsTheSameRun) {
 }
 
 TEST_F(MluCommands, FourProcessesTrainAsOneDoes) {
-  ASSERT_EQ(train("--out alone --batch-size 4").status, 0);
+  ASSERT_EQ(run(train_command("--out alone --batch-size 4")).status, 0);
   for (const char* folder : {"backend", "process_group", "plain"}) {
     const Outcome outcome = run(
         "launch --nproc 4 -- " + train_command(std::string("--batch-size 1 --overwrite --out ") +

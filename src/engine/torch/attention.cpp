@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <cmath>
+#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -39,24 +40,43 @@ at::Tensor plain(const Heads& packed, int64_t heads, int64_t layer, const Device
   return at::cat(contexts);
 }
 
-at::Tensor padded(const Heads& packed, int64_t heads, const DeviceBatch& batch,
-                  const PassDropout& dropout) {
+/// Of one bucket, each [windows, heads, length, size]; `valid` may be undefined.
+using BucketAttention = at::Tensor (*)(const Heads& bucket, const at::Tensor& valid, double drawn);
+
+at::Tensor fused(const Heads& bucket, const at::Tensor& valid, double drawn) {
+  return valid.defined() ? at::scaled_dot_product_attention(bucket.query, bucket.key, bucket.value,
+                                                            valid, drawn)
+                         : at::scaled_dot_product_attention(bucket.query, bucket.key, bucket.value,
+                                                            /*attn_mask=*/{}, drawn);
+}
+
+at::Tensor written_out(const Heads& bucket, const at::Tensor& valid, double drawn) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  const double scale = 1 / std::sqrt(static_cast<double>(bucket.query.size(3)));
+  at::Tensor scores = at::matmul(bucket.query, bucket.key.transpose(2, 3)) * scale;
+  if (valid.defined()) {
+    scores = scores.masked_fill(valid.logical_not(), kNever);
+  }
+  at::Tensor probabilities = at::softmax(scores, -1, at::kFloat);
+  if (drawn > 0) {
+    probabilities = at::dropout(probabilities, drawn, /*train=*/true);
+  }
+  return at::matmul(probabilities.to(bucket.value.scalar_type()), bucket.value);
+}
+
+at::Tensor padded(BucketAttention attend, const Heads& packed, int64_t heads,
+                  const DeviceBatch& batch, const PassDropout& dropout) {
   const int64_t hidden = packed.query.size(1);
   std::vector<at::Tensor> contexts;
   for (const Bucket& bucket : batch.buckets) {
-    const auto of_bucket = [&](const at::Tensor& rows) {  // [windows, heads, length, size]
+    const auto of_bucket = [&](const at::Tensor& rows) {
       return rows.index_select(0, bucket.rows)
           .view({bucket.windows, bucket.length, heads, hidden / heads})
           .transpose(1, 2);
     };
-    const at::Tensor query = of_bucket(packed.query);
-    const at::Tensor key = of_bucket(packed.key);
-    const at::Tensor value = of_bucket(packed.value);
-    const double drawn = dropout.drawn_probability();
     const at::Tensor context =
-        bucket.valid.defined()
-            ? at::scaled_dot_product_attention(query, key, value, bucket.valid, drawn)
-            : at::scaled_dot_product_attention(query, key, value, /*attn_mask=*/{}, drawn);
+        attend({of_bucket(packed.query), of_bucket(packed.key), of_bucket(packed.value)},
+               bucket.valid, dropout.drawn_probability());
     contexts.push_back(context.transpose(1, 2).reshape({-1, hidden}));
   }
   return at::cat(contexts).index_select(0, batch.bucket_rows);
@@ -82,7 +102,9 @@ at::Tensor attention(AttentionKind kind, const at::Tensor& query, const at::Tens
   const Heads packed{query, key, value};
   switch (kind) {
     case AttentionKind::padded:
-      return padded(packed, heads, batch, dropout);
+      return padded(fused, packed, heads, batch, dropout);
+    case AttentionKind::padded_plain:
+      return padded(written_out, packed, heads, batch, dropout);
     case AttentionKind::packed:
       return over_packed(packed, heads, batch, dropout);
     default:

@@ -10,9 +10,10 @@ namespace bertrand::plugin {
 
 /// What attention is computed by.
 enum class AttentionKind {
-  plain,   ///< window by window, softmax written out; dropout masks may be ours
-  padded,  ///< LibTorch's fused kernel over windows padded into buckets
-  packed,  ///< LibTorch's kernel over windows of any length, 16 bits, on devices that have it
+  plain,         ///< window by window, softmax written out; dropout masks may be ours
+  padded,        ///< LibTorch's fused kernel over windows padded into buckets
+  padded_plain,  ///< the same, softmax written out, for devices that may have no such kernel
+  packed,        ///< LibTorch's kernel over windows of any length, 16 bits, on devices that have it
 };
 
 /// softmax(q k^T / sqrt(head_size)) v within each window. query, key, value and the result are

@@ -103,6 +103,8 @@ bool has_bf16(const c10::Device& device) {
   return device.is_cpu();
 }
 
+bool has_fused_attention(const c10::Device& device) { return device.is_cpu() || device.is_cuda(); }
+
 PackedAttention packed_attention([[maybe_unused]] const c10::Device& device) {
 #ifdef BERTRAND_TORCH_CUDA
   if (device.is_cuda()) {

@@ -17,6 +17,10 @@ uint32_t count_devices(const std::string& type, const char* library);
 /// Whether the device multiplies bf16 faster than by the way of f32.
 bool has_bf16(const c10::Device& device);
 
+/// Whether LibTorch's attention over padded windows is one kernel there; what it is taken apart
+/// into elsewhere changes from version to version.
+bool has_fused_attention(const c10::Device& device);
+
 /// Whether LibTorch's attention over windows of any length runs there in 16 bits (flash), and
 /// in 32.
 struct PackedAttention {

@@ -204,8 +204,12 @@ Pass TorchEngine::pass(bool plain_attention) const {
   constexpr int64_t kFlashStep = 8, kFlashMost = 256;
   const bool fits = head_size_ % kFlashStep == 0 && head_size_ <= kFlashMost;
   if (!plain_attention) {
-    result.attention = packed.of_16_bits && products_ != at::kFloat && fits ? AttentionKind::packed
-                                                                            : AttentionKind::padded;
+    if (packed.of_16_bits && products_ != at::kFloat && fits) {
+      result.attention = AttentionKind::packed;
+    } else {
+      result.attention =
+          has_fused_attention(device_) ? AttentionKind::padded : AttentionKind::padded_plain;
+    }
   }
   if (device_.is_cuda()) {
     set_tf32(tf32_);
