@@ -8,8 +8,8 @@
 
 namespace bertrand {
 
-/// The object of a JSON text that is not trusted: a config, a recipe, the state of a run. Nothing in
-/// it lies more than 64 lists and objects deep, so that it can be copied and printed, which the
+/// The object of a JSON text that is not trusted: a config, a recipe, the state of a run. Nothing
+/// in it lies more than 64 lists and objects deep, so that it can be copied and printed, which the
 /// library does by recursion. Throws Error (bad_input): `where` (the file), what is wrong with it,
 /// and `remedy`, which ends the sentence.
 nlohmann::json parse_json_object(std::string_view text, const std::string& where,

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -137,7 +138,7 @@ TEST_F(InspectTest, ATrainingJsonThatIsNoneIsAProblem) {
 TEST_F(InspectTest, CountsWhatIsTooMuchToSay) {
   Tensors tensors = small_tensors();
   for (int i = 0; i < 3000; ++i) {
-    tensors.push_back({{"x" + std::to_string(i), DataType::f32, {1}}, {1}});
+    tensors.push_back({{fmt::format("x{}", i), DataType::f32, {1}}, {1}});
   }
   write("model/model.safetensors", tensors);
   const Inspection found = look("model");

@@ -120,16 +120,12 @@ TEST(Inspect, FitsATerminal) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-/// A pickle of so many tensors, each a number of one storage; what they share is there once.
-std::string pickle_of(size_t tensors) {
+/// A pickle of so many names of one tensor, which is there once.
+std::string pickle_of(size_t names) {
   using namespace std::string_literals;
-  std::string text = "}S'0'\nctorch._utils\n_rebuild_tensor_v2\nq\0((S'storage'\n"s;
-  text += "ctorch\nFloatStorage\nS'0'\nS'cpu'\nI" + std::to_string(tensors);
-  text += "\ntQq\1I0\n(I1\ntq\2h\2\x89}q\3tRs"s;
-  for (size_t i = 1; i < tensors; ++i) {
-    const std::string number = std::to_string(i);
-    text += "S'" + number + "'\nh\0(h\1I"s + number + "\nh\2h\2\x89h\3tRs"s;
-  }
+  std::string text = "}S'0'\n" + test::pickled(test::MadeTensor{"", "0", names, 0, {1}, {1}});
+  text += "q\4s"s;
+  for (size_t i = 1; i < names; ++i) text += "S'" + std::to_string(i) + "'\nh\4s"s;
   return text + ".";
 }
 
