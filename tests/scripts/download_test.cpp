@@ -61,6 +61,19 @@ TEST_F(Download, BringsGoodFilesOnce) {
   EXPECT_THAT(server.begins(), SizeIs(2));
 }
 
+TEST_F(Download, BringsTheEvaluationScriptsWhereTheyCanBeHad) {
+  script_.write("d", "print(1)\n");
+  ASSERT_EQ(script_.sh("md5sum d | sed 's# d$# v1.1/evaluate-v1.1.py#' >>sums.md5").status, 0);
+  FileServer without({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
+  const Outcome lacking = download(without);
+  EXPECT_EQ(lacking.status, 0) << lacking.err;
+  EXPECT_THAT(lacking.err, HasSubstr("v1.1/evaluate-v1.1.py is not needed: bertrand evaluate"));
+  EXPECT_FALSE(script_.exists("v1.1/evaluate-v1.1.py"));
+  const FileServer with({{"evaluate-v1.1.py", "print(1)\n"}});
+  EXPECT_EQ(download(with).status, 0);
+  EXPECT_EQ(script_.read("v1.1/evaluate-v1.1.py"), "print(1)\n");
+}
+
 TEST_F(Download, RemovesWhatIsCorrupted) {
   const FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", "changed"}});
   const Outcome outcome = download(server);
