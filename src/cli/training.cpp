@@ -32,6 +32,7 @@ namespace {
 void choose_engine(FineTuneOptions& options, const EngineChoice& choice) {
   options.engine = engine_text(choice);
   options.device = choice.device;
+  options.dropout_key = choice.example_masks() ? "example" : "device";
   options.make_engine = [choice](const BertConfig& config, Precision precision, unsigned threads) {
     return make_engine(config, choice, precision, threads);
   };

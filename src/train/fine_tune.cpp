@@ -89,6 +89,7 @@ class FineTune {
     state_.recipe = chosen_recipe(options, saved_, folder_.config());
     state_.threads = options.threads;
     state_.processes = place_.count;
+    state_.dropout_key = options.dropout_key;
     state_.weights_type =
         options.weights_type.value_or(saved_ ? saved_->weights_type : DataType::f32);
     check_length(folder_.config(), recipe());
@@ -130,6 +131,7 @@ class FineTune {
                    {"the model's fingerprint", state_.model_fingerprint},
                    {"the data's fingerprint", state_.data_fingerprint},
                    {"the number of steps made", std::to_string(state_.steps)},
+                   {"--dropout-key", options_.dropout_key},
                    {"--snapshot-every", std::to_string(options_.run.snapshot_every)},
                    {"--stop-after-steps", std::to_string(options_.run.stop_after_steps)}};
     for (const RecipeField& field : recipe_fields()) {
@@ -239,12 +241,7 @@ class FineTune {
                       "--nproc), or begin anew with --overwrite.",
                       options_.out.string(), processes_text(saved_->processes), state_.processes));
     }
-    if (saved_->threads != state_.threads) {
-      spdlog::warn(
-          "The run was begun with {} threads and goes on with {}: the last bits of its "
-          "weights may differ from those of an uninterrupted run.",
-          saved_->threads, state_.threads);
-    }
+    tell_other_bits(*saved_, state_);
     state_.steps = saved_->steps;
     state_.seconds = saved_->seconds;
     state_.mean_loss = saved_->mean_loss;

@@ -51,6 +51,7 @@ struct FineTuneOptions {
   std::optional<DataType> weights_type;  ///< of the file written; empty: f32, or as the run resumed
   ModelForm form = ModelForm::transformers;  ///< of the folder written; reference: with a pooler
   RunOptions run;                            ///< `snapshot` is set to out/snapshot
+  std::string dropout_key = "example";       ///< how make_engine's masks are drawn; or "device"
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name, for run.json
   LaunchEnvironment launch;                             ///< which of how many processes this is

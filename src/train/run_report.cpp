@@ -28,6 +28,7 @@ std::string run_report_to_json(const RunReport& report, const RunState& state) {
                {"precision", recipe_value(state.recipe, "precision")},
                {"engine", report.engine},
                {"device", report.device},
+               {"dropout_key", state.dropout_key},
                {"threads", state.threads},
                {"processes", state.processes},
                {"windows_a_step", uint64_t{state.processes} * state.recipe.batch_size},

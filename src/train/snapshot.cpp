@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -45,6 +46,7 @@ std::string state_to_json(const RunState& state, const std::optional<LossScaling
       {"mean_loss", state.mean_loss},
       {"threads", state.threads},
       {"processes", state.processes},
+      {"dropout_key", state.dropout_key},
       {"weights_type", name_of(state.weights_type)},
       {"model_fingerprint", state.model_fingerprint},
       {"data_fingerprint", state.data_fingerprint},
@@ -146,7 +148,10 @@ RunState read_snapshot_state(const std::filesystem::path& path) {
   state.threads = value_of<unsigned>(json, "threads", file);
   state.model_fingerprint = value_of<std::string>(json, "model_fingerprint", file);
   state.data_fingerprint = value_of<std::string>(json, "data_fingerprint", file);
-  // These two are not in snapshots of earlier programs.
+  // These three are not in snapshots of earlier programs.
+  if (json.contains("dropout_key")) {
+    state.dropout_key = value_of<std::string>(json, "dropout_key", file);
+  }
   if (json.contains("processes")) {
     state.processes = value_of<unsigned>(json, "processes", file);
   }
@@ -203,6 +208,21 @@ std::string difference(const RunState& saved, const RunState& now) {
     return "it was trained on other windows (data, vocabulary or case differ)";
   }
   return {};
+}
+
+void tell_other_bits(const RunState& saved, const RunState& now) {
+  if (saved.threads != now.threads) {
+    spdlog::warn(
+        "The run was begun with {} threads and goes on with {}: the last bits of its weights may "
+        "differ from those of an uninterrupted run.",
+        saved.threads, now.threads);
+  }
+  if (!saved.dropout_key.empty() && saved.dropout_key != now.dropout_key) {
+    spdlog::warn(
+        "The run was begun with --dropout-key {} and goes on with {}: its dropout masks, and with "
+        "them its weights, are from here on others than those of an uninterrupted run.",
+        saved.dropout_key, now.dropout_key);
+  }
 }
 
 }  // namespace bertrand

@@ -19,6 +19,7 @@ struct RunState {
   std::string data_fingerprint;   ///< of all windows trained on
   unsigned threads = 1;
   unsigned processes = 1;
+  std::string dropout_key;  ///< "example" or "device"; empty in snapshots of earlier programs
   uint64_t steps = 0;
   double seconds = 0;                       ///< of training, over all parts of the run
   double mean_loss = 0;                     ///< of the last steps
@@ -49,5 +50,9 @@ void load_snapshot(const std::filesystem::path& path, const RunState& state, Eng
 
 /// Empty where `now` may go on from `saved`; else a sentence saying what differs.
 std::string difference(const RunState& saved, const RunState& now);
+
+/// Warns where `now` goes on from `saved` with weights that will be others than those of an
+/// uninterrupted run.
+void tell_other_bits(const RunState& saved, const RunState& now);
 
 }  // namespace bertrand

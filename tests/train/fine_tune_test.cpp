@@ -138,6 +138,30 @@ TEST_F(FineTuneTest, AutoIsChosenOnceARunAndKept) {
   EXPECT_EQ(made, std::vector<Precision>(3, Precision::bf16));
 }
 
+TEST_F(FineTuneTest, AnotherDropoutKeyIsTold) {
+  const auto told = [&] {
+    testing::internal::CaptureStderr();
+    fine_tune(options_);
+    return testing::internal::GetCapturedStderr();
+  };
+  options_.dropout_key = "device";
+  options_.run.stop_after_steps = 1;
+  fine_tune(options_);
+  EXPECT_EQ(json("run.json")["dropout_key"], "device");
+  EXPECT_EQ(json("snapshot/training.json")["dropout_key"], "device");
+  options_.resume = true;
+  EXPECT_EQ(told(), "");
+  options_.dropout_key = "example";
+  EXPECT_THAT(told(), HasSubstr("begun with --dropout-key device and goes on with example"));
+  EXPECT_EQ(json("snapshot/training.json")["dropout_key"], "example");
+
+  // Snapshots of earlier programs do not say.
+  nlohmann::json state = json("snapshot/training.json");
+  state.erase("dropout_key");
+  write_file(options_.out / "snapshot/training.json", state.dump());
+  EXPECT_EQ(told(), "");
+}
+
 TEST_F(FineTuneTest, ResumeNeedsASnapshot) {
   options_.resume = true;
   EXPECT_THAT(refused(ErrorCode::usage), HasSubstr("no snapshot"));
