@@ -8,8 +8,8 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
-#include "base/error.h"
 #include "common.h"
 
 namespace bertrand::cli {
@@ -70,6 +70,22 @@ void ReferenceLog::step(uint64_t epoch, uint64_t step, const Json& data) {
 
 void ReferenceLog::result(const Json& data) { log(Json::array(), data, "", /*print=*/true); }
 
+void ReferenceLog::finish() {
+  if (failure_) throw Error(*failure_);
+}
+
+void ReferenceLog::attempt(const std::function<void()>& write) {
+  try {
+    write();
+  } catch (const Error& error) {
+    if (!working_) throw;
+    if (!failure_) {
+      spdlog::warn("{} The run goes on without what is told there.", error.what());
+      failure_ = error;
+    }
+  }
+}
+
 void ReferenceLog::log(const Json& step, const Json& data, const std::string& step_text,
                        bool print) {
   const auto now = std::chrono::system_clock::now();
@@ -82,16 +98,18 @@ void ReferenceLog::log(const Json& step, const Json& data, const std::string& st
       {"step", step},
       {"data", data}};
   const std::string text = "DLLL " + line.dump() + "\n";
-  if (std::fputs(text.c_str(), file_) < 0 || std::fflush(file_) != 0) {
-    throw Error(ErrorCode::io,
-                fmt::format("{}: cannot be written ({}).", path_.string(), std::strerror(errno)));
-  }
+  attempt([&] {
+    if (std::fputs(text.c_str(), file_) < 0 || std::fflush(file_) != 0) {
+      throw Error(ErrorCode::io,
+                  fmt::format("{}: cannot be written ({}).", path_.string(), std::strerror(errno)));
+    }
+  });
   if (!print) return;
   std::string shown = fmt::format("DLL {} - {}", stamp.date, step_text);
   for (const auto& [name, value] : data.items()) {
     shown += fmt::format(" {} : {} ", name, text_of(value));
   }
-  print_result(shown + "\n");
+  attempt([&] { print_result(shown + "\n"); });
 }
 
 }  // namespace bertrand::cli

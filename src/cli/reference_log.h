@@ -4,9 +4,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
+
+#include "base/error.h"
 
 namespace bertrand::cli {
 
@@ -33,13 +37,21 @@ class ReferenceLog {
   /// The figures of the whole run, under the step [].
   void result(const Json& data);
 
+  /// From now on work is at stake: a line that cannot be written is said once, and ends nothing
+  /// before finish(), which throws its Error.
+  void begin_work() { working_ = true; }
+  void finish();
+
  private:
+  void attempt(const std::function<void()>& write);
   void log(const Json& step, const Json& data, const std::string& step_text, bool print);
 
   std::filesystem::path path_;
   bool print_steps_;
   std::chrono::system_clock::time_point begun_ = std::chrono::system_clock::now();
   std::FILE* file_ = nullptr;
+  bool working_ = false;
+  std::optional<Error> failure_;  ///< the first one while working
 };
 
 }  // namespace bertrand::cli

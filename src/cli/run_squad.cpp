@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <unistd.h>
 #include <unordered_map>
@@ -23,6 +23,7 @@
 #include "progress.h"
 #include "reader/engines.h"
 #include "reference_log.h"
+#include "run_squad_device.h"
 #include "run_squad_flags.h"
 #include "squad/metrics.h"
 #include "training.h"
@@ -36,44 +37,6 @@ using Json = ReferenceLog::Json;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-/// "cuda:1" of "gpu:1"; the CPU where nothing is said.
-std::string device_text(const RunSquadFlags& flags) {
-  if (flags.no_cuda && flags.device != "cpu" && !flags.device.empty()) {
-    spdlog::info("--no_cuda: computed on the CPU instead of --device {}.", flags.device);
-    return "cpu";
-  }
-  constexpr std::string_view kGpu = "gpu";
-  if (flags.device.starts_with(kGpu)) return "cuda" + flags.device.substr(kGpu.size());
-  return flags.device.empty() ? "cpu" : flags.device;
-}
-
-/// The one place where device, engine and process group are chosen. Throws Error (usage) also where
-/// several processes were begun and do not know of each other.
-void choose_device(RunSquadFlags& flags, FineTuneOptions& options) {
-  flags.engine.device = device_text(flags);
-  check_engine_choice(flags.engine);
-  join_launch(options, flags.threads);
-  if (options.launch.place.count == 1 && (flags.local_rank > 0 || flags.hvd > 1)) {
-    throw Error(ErrorCode::usage,
-                "--local_rank, --hvd: this is one process only, as the environment says; begin "
-                "several by bertrand launch --nproc N -- run_squad ...");
-  }
-}
-
-/// Mixed precision is fp16 on cards, as the reference has it, unless --precision says another.
-void choose_precision(const CLI::App& command, RunSquadFlags& flags) {
-  const bool cnmix = flags.cnmix && flags.opt_level != "O0";
-  const bool mixed = flags.fp16 || flags.amp || flags.pyamp || cnmix;
-  if (!mixed || command.count("--precision") != 0) return;
-  if (flags.engine.device != "cpu") {
-    flags.precision = Precision::fp16;
-    return;
-  }
-  spdlog::info(
-      "Mixed precision is for cards: the CPU computes in fp32; --precision bf16 where it has such "
-      "products.");
 }
 
 /// "--seed 7 --do_train".
@@ -135,6 +98,7 @@ class RunSquad {
     if (flags_.do_train) log_->result(trained_figures_);
     if (flags_.do_predict) log_->result(answered_figures_);
     if (flags_.do_eval) log_->result(score());
+    log_->finish();
     return true;
   }
 
@@ -179,7 +143,8 @@ class RunSquad {
     options_.recipe_values = recipe_values();
     options_.lower_case = flags_.do_lower_case;
     options_.resume = flags_.resume;
-    options_.overwrite = !flags_.resume;
+    options_.overwrite = flags_.overwrite;
+    options_.overwrite_finished = true;
     options_.form = ModelForm::reference;
     uint64_t windows = 0;
     if (is_first()) {
@@ -200,8 +165,10 @@ class RunSquad {
 
   void tell_leftover_epochs() const {
     if (std::floor(flags_.num_train_epochs) != flags_.num_train_epochs) {
-      spdlog::info("--num_train_epochs {}: whole passes are made, as in the reference.",
-                   flags_.num_train_epochs);
+      spdlog::info(
+          "--num_train_epochs {}: whole passes are made, as in the reference, and the learning "
+          "rate falls over them; the reference's falls over all of it.",
+          flags_.num_train_epochs);
     }
   }
 
@@ -213,6 +180,7 @@ class RunSquad {
     log_->parameter("training_features", size.windows);
     log_->parameter("train_batch_size", windows_a_part());
     log_->parameter("steps", size.counts.total);
+    log_->begin_work();
   }
 
   void tell_step(const TrainStep& step) {
@@ -265,6 +233,7 @@ class RunSquad {
     std::optional<CountProgress> bar;
     if (flags_.show_progress) bar.emplace("windows");
     log_->parameter("predict_batch_size", flags_.predict_batch_size);
+    log_->begin_work();
     const std::vector<Prediction> predictions =
         predict(asked, model.tokenizer(), model.engine(), options, [&](size_t done, size_t all) {
           windows = all;
@@ -302,13 +271,18 @@ class RunSquad {
 
 void run_squad(const CLI::App& command, RunSquadFlags& flags) {
   check_run_squad_flags(command, flags);
+  // Whoever reads the lines may go away: the work goes on, and finish() tells.
+  std::signal(SIGPIPE, SIG_IGN);
   FineTuneOptions options;
   choose_device(flags, options);
-  for (const std::string& sentence : flags.ignored) spdlog::info("{}", sentence);
+  for (const std::string& sentence : flags.notes) spdlog::info("{}", sentence);
   choose_precision(command, flags);
-  if (RunSquad(command, flags, options).go()) {
-    spdlog::info("All is in {}.", flags.output_dir.string());
+  try {
+    if (!RunSquad(command, flags, options).go()) return;
+  } catch (const Error& error) {
+    throw Error(error.code(), with_names_of_run_squad(error.what()));
   }
+  spdlog::info("All is in {}.", flags.output_dir.string());
 }
 
 }  // namespace

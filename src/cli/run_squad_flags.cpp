@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -110,8 +112,9 @@ void add_answers(CLI::App& command, RunSquadFlags& flags) {
 }
 
 void add_device(CLI::App& command, RunSquadFlags& flags) {
-  add_value(command, "--device", flags.device, "Where to compute [cpu]", "cpu|gpu[:N]|mlu[:N]");
-  command.add_flag("--no_cuda", flags.no_cuda, "Compute on the CPU");
+  add_value(command, "--device", flags.device,
+            "Where to compute [cards the plug-in finds, else cpu]", "cpu|gpu[:N]|mlu[:N]");
+  command.add_flag("--no_cuda", flags.no_cuda, "Compute on the CPU instead of a GPU");
   add_value(command, "--local_rank,--local-rank", flags.local_rank,
             "Which process of this machine, where a launcher says so");
   add_value(command, "--hvd", flags.hvd, "Processes that horovod was to begin; -1: not used");
@@ -131,13 +134,17 @@ void add_own(CLI::App& command, RunSquadFlags& flags) {
   add_threads_flag(command, flags.threads);
   add_precision_flag(command, flags.precision);
   add_engine_kind_flags(command, flags.engine);
-  command.add_flag("--resume", flags.resume, "Go on with the run in --output_dir");
+  auto* resume = command.add_flag("--resume", flags.resume, "Go on with the run in --output_dir");
+  command
+      .add_flag("--overwrite", flags.overwrite,
+                "Begin anew over a run in --output_dir that was stopped")
+      ->excludes(resume);
 }
 
 void add_ignored(CLI::App& command, RunSquadFlags& flags) {
   for (const IgnoredFlag& flag : kIgnored) {
     const auto note = [&flags, &flag] {
-      flags.ignored.push_back(fmt::format("{} changes nothing: {}.", flag.names, flag.why));
+      flags.notes.push_back(fmt::format("{} changes nothing: {}.", flag.names, flag.why));
     };
     const std::string help = fmt::format("Changes nothing: {}", flag.why);
     CLI::Option* option = *flag.kind == '\0'
@@ -216,6 +223,41 @@ void check_training(const RunSquadFlags& flags) {
   if (flags.learning_rate <= 0) refuse("--learning_rate must be above 0.");
 }
 
+/// [CLS], two [SEP] and a token of the document are in every window. The reference cuts questions
+/// to --max_query_length alone, and never ends where one leaves no room.
+void leave_room(RunSquadFlags& flags) {
+  constexpr uint32_t kOthers = 4;
+  const uint32_t most = flags.windows.max_seq_length - kOthers;
+  if (flags.windows.max_query_length <= most) return;
+  flags.windows.max_query_length = most;
+  flags.notes.push_back(
+      fmt::format("--max_seq_length {} leaves room for questions of {} tokens at most.",
+                  flags.windows.max_seq_length, most));
+}
+
+/// Flags of this name elsewhere, and here.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kNames = {{
+    {"--out", "--output_dir"},
+    {"--model", "--init_checkpoint"},
+    {"--train", "--train_file"},
+    {"--batch-size", "--train_batch_size"},
+    {"--accumulation", "--gradient_accumulation_steps"},
+    {"--learning-rate", "--learning_rate"},
+    {"--warmup", "--warmup_proportion"},
+    {"--epochs", "--num_train_epochs"},
+    {"--max-steps", "--max_steps"},
+    {"--max-seq-length", "--max_seq_length"},
+    {"--doc-stride", "--doc_stride"},
+    {"--max-query-length", "--max_query_length"},
+    {"--max-answer-length", "--max_answer_length"},
+}};
+
+/// Whether a flag's name may have this character.
+bool is_of_name(char character) {
+  return character == '-' || character == '_' ||
+         std::isalnum(static_cast<unsigned char>(character)) != 0;
+}
+
 }  // namespace
 
 void add_run_squad_flags(CLI::App& command, RunSquadFlags& flags) {
@@ -234,6 +276,20 @@ void check_run_squad_flags(const CLI::App& command, RunSquadFlags& flags) {
   refuse_unknown(command);
   check_files(flags);
   check_training(flags);
+  leave_room(flags);
+}
+
+std::string with_names_of_run_squad(const std::string& sentence) {
+  std::string text;
+  for (size_t begin = 0, end = 0; begin < sentence.size(); begin = end) {
+    const bool inside = is_of_name(sentence[begin]);
+    for (end = begin; end < sentence.size() && is_of_name(sentence[end]) == inside;) ++end;
+    const std::string_view word = std::string_view(sentence).substr(begin, end - begin);
+    const auto* const found = std::find_if(kNames.begin(), kNames.end(),
+                                           [&](const auto& names) { return names.first == word; });
+    text += found == kNames.end() ? word : found->second;
+  }
+  return text;
 }
 
 std::string nearest_name(const std::string& name, const std::vector<std::string>& names) {

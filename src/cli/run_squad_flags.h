@@ -45,9 +45,11 @@ struct RunSquadFlags {
   EngineChoice engine{};
   Precision precision = Precision::fp32;
   bool resume = false;
+  bool overwrite = false;
 
-  /// Names and reasons of given flags that are taken and change nothing; sentences.
-  std::vector<std::string> ignored{};
+  /// What is to be told before the run: given flags that change nothing, or not what they say;
+  /// sentences.
+  std::vector<std::string> notes{};
 };
 
 /// Both --flag value and --flag=value are taken.
@@ -57,6 +59,10 @@ void add_run_squad_flags(CLI::App& command, RunSquadFlags& flags);
 /// one that is needed is missing, or two do not go together. Finds vocabulary and config beside the
 /// checkpoint where they are not given.
 void check_run_squad_flags(const CLI::App& command, RunSquadFlags& flags);
+
+/// The sentence with the flags of `train` and of other commands under their names here: "--out" is
+/// "--output_dir".
+std::string with_names_of_run_squad(const std::string& sentence);
 
 /// The one of `names` that is nearest to `name` in single letters added, left out or exchanged.
 std::string nearest_name(const std::string& name, const std::vector<std::string>& names);

@@ -75,6 +75,20 @@ std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
   return make_torch_group(TorchPlugin::open(choice.plugin), options);
 }
 
+std::string kind_of_cards(const EngineChoice& choice) {
+  const auto plugin = TorchPlugin::open(choice.plugin);
+  const char* library = choice.library.empty() ? nullptr : choice.library.c_str();
+  for (const char* kind : {"cuda", "mlu"}) {
+    // A failure means that what this kind needs is not here.
+    uint32_t count = 0;
+    if (plugin->table().count_devices(kind, library, &count, nullptr) == bertrand_torch_ok &&
+        count > 0) {
+      return kind;
+    }
+  }
+  return {};
+}
+
 std::string engine_text(const EngineChoice& choice) {
   return choice.is_torch() ? "LibTorch " + TorchPlugin::open(choice.plugin)->torch_version()
                            : "native";

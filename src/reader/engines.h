@@ -30,6 +30,10 @@ EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironme
 std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
                                                  const LaunchEnvironment& launch);
 
+/// The kind of card that the plug-in finds on this machine: "cuda", else "mlu", else nothing.
+/// Throws Error: what TorchPlugin::open() throws.
+std::string kind_of_cards(const EngineChoice& choice);
+
 /// "native", or "LibTorch 2.15.0", for reports.
 std::string engine_text(const EngineChoice& choice);
 

@@ -396,7 +396,9 @@ RunEnd fine_tune(const FineTuneOptions& options) {
   const std::unique_ptr<ProcessGroup> group = joined(options);
   together(group.get(), [&] {
     if (options.launch.place.rank == 0) {
-      check_run_folder({options.out, options.model, options.resume, options.overwrite});
+      check_run_folder({options.out, options.model, options.resume, options.overwrite,
+                        options.overwrite_finished,
+                        /*own_weights=*/options.form == ModelForm::reference});
     }
   });
   std::optional<FineTune> run;

@@ -48,10 +48,11 @@ struct FineTuneOptions {
   std::optional<bool> lower_case;        ///< empty: what the model says
   bool resume = false;                   ///< go on with the run in `out`
   bool overwrite = false;                ///< replace the run in `out`
+  bool overwrite_finished = false;       ///< replace it, unless it can be gone on with
   std::optional<DataType> weights_type;  ///< of the file written; empty: f32, or as the run resumed
   ModelForm form = ModelForm::transformers;  ///< of the folder written; reference: with a pooler
-  RunOptions run;                            ///< `snapshot` is set to out/snapshot
   std::string dropout_key = "example";       ///< how make_engine's masks are drawn; or "device"
+  RunOptions run;                            ///< `snapshot` is set to out/snapshot
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name, for run.json
   LaunchEnvironment launch;                             ///< which of how many processes this is

@@ -39,6 +39,13 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
   return false;
 }
 
+/// `path` is `folder`, or a file right in it.
+bool is_own(const fs::path& path, const fs::path& folder) {
+  std::error_code ignored;
+  const fs::path place = fs::is_directory(path, ignored) ? path : path.parent_path();
+  return fs::equivalent(place.empty() ? "." : place, folder, ignored);
+}
+
 }  // namespace
 
 RunFolder::RunFolder(fs::path path) : path_(std::move(path)), folder_(path_) {
@@ -105,13 +112,26 @@ void check_run_folder(const RunFolderUse& use) {
                             "finished run).",
                             out));
   }
-  if (!use.resume && lies_in(use.model, use.out)) {
+  const bool own = use.own_weights && is_own(use.model, use.out);
+  if (!use.resume && !own && lies_in(use.model, use.out)) {
     throw Error(ErrorCode::usage,
                 fmt::format("--out {}: is where the model to begin from lies ({}). Give another "
                             "folder.",
                             out, use.model.string()));
   }
-  if (!use.resume && !use.overwrite && fs::exists(use.out) && !fs::is_empty(use.out)) {
+  if (use.resume || use.overwrite) {
+    return;
+  }
+  if (use.overwrite_finished) {
+    if (find_snapshot(use.out / "snapshot")) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("--out {}: holds the snapshot of a run that was stopped. Give "
+                              "--resume to go on with it, or --overwrite to begin anew.",
+                              out));
+    }
+    return;
+  }
+  if (fs::exists(use.out) && !fs::is_empty(use.out)) {
     throw Error(ErrorCode::usage,
                 fmt::format("--out {}: is not empty. Give another folder, --resume to go on with "
                             "the run in it, or --overwrite to begin anew.",

@@ -35,13 +35,16 @@ class RunFolder {
 };
 
 /// Throws Error (usage) unless a run may write to `out`: it is new or empty, or `resume` (it holds
-/// a snapshot) or `overwrite` says what to do with what is in it; and it is not, nor holds, the
-/// model the run begins from. Writes nothing, but puts a snapshot in order that was half replaced.
+/// a snapshot), `overwrite` or, where it holds none, `overwrite_finished` says what to do with what
+/// is in it; and it is not, nor holds, the model the run begins from, but that `own_weights` may
+/// lie right in it. Writes nothing, but puts a snapshot in order that was half replaced.
 struct RunFolderUse {
   std::filesystem::path out;
   std::filesystem::path model;
   bool resume = false;
   bool overwrite = false;
+  bool overwrite_finished = false;
+  bool own_weights = false;
 };
 void check_run_folder(const RunFolderUse& use);
 

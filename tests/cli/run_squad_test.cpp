@@ -1,112 +1,20 @@
-#include <chrono>
-#include <csignal>
 #include <filesystem>
-#include <map>
-#include <sstream>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/checkpoint.h"
-#include "checkpoint/made_google_model.h"
-#include "cli/program.h"
+#include "cli/run_squad_fixture.h"
 
-namespace bertrand {
+namespace bertrand::test {
 namespace {
 
 namespace fs = std::filesystem;
-using test::Outcome;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-using testing::StartsWith;
 using Json = nlohmann::json;
-
-constexpr const char* kData = R"({"version": "1.1", "data": [{"paragraphs": [
-  {"context": "at night the owls hunt mice and voles.", "qas": [
-    {"id": "a", "question": "what?", "answers": [{"text": "mice", "answer_start": 23}]},
-    {"id": "b", "question": "when?", "answers": [{"text": "night", "answer_start": 3}]},
-    {"id": "c", "question": "who?", "answers": [{"text": "the owls", "answer_start": 9}]}]},
-  {"context": "the red fox ran off.", "qas": [
-    {"id": "d", "question": "who?", "answers": [{"text": "the red fox", "answer_start": 0}]}]}]}]})";
-
-constexpr const char* kWords =
-    "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nred\nfox\n##"
-    "es\nran\noff\nwho\nwhat\nwhen\nat\nnight\n"
-    "owl\n##s\nhunt\nmice\nand\nvole\n.\n?\n,\n";
-
-constexpr const char* kTrain = "--do_train --train_file data.json --train_batch_size 2 ";
-constexpr const char* kPredict = "--do_predict --predict_file=data.json --do_eval ";
-
-BertConfig small_google_config() {
-  BertConfig config;
-  config.hidden_size = 16;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = 2;
-  config.intermediate_size = 32;
-  config.vocab_size = 25;
-  config.max_position_embeddings = 48;
-  config.initializer_range = 0.5;
-  return config;
-}
-
-/// Every tensor of a checkpoint, as bytes.
-std::map<std::string, std::string> tensors_of(const fs::path& path) {
-  const auto checkpoint = open_checkpoint(path);
-  std::map<std::string, std::string> tensors;
-  std::vector<std::byte> buffer;
-  for (size_t i = 0; i < checkpoint->tensors().size(); ++i) {
-    const auto bytes = checkpoint->read(i, buffer);
-    tensors[checkpoint->tensors()[i].name] = {reinterpret_cast<const char*>(bytes.data()),
-                                              bytes.size()};
-  }
-  return tensors;
-}
-
-class RunSquad : public testing::Test {
- protected:
-  RunSquad() {
-    test::write_google_model(program_.path("google"), small_google_config(), kWords);
-    program_.write("data.json", kData);
-    EXPECT_EQ(program_
-                  .run("convert --tf_checkpoint_path google/bert_model.ckpt --bert_config_file "
-                       "google/bert_config.json --pytorch_dump_path model.pt")
-                  .status,
-              0);
-  }
-
-  static std::string command(const std::string& more) {
-    return "run_squad --bert_model=bert-base-cased --init_checkpoint=model.pt "
-           "--config_file bert_config.json --vocab_file vocab.txt --max_query_length 8 "
-           "--json-summary summary.json --device cpu --threads 1 " +
-           more;
-  }
-  Outcome run(const std::string& more, const std::string& before = "") const {
-    return program_.run(command(more), before);
-  }
-
-  Json json(const std::string& name) const { return Json::parse(program_.read(name)); }
-  bool exists(const std::string& name) const { return fs::exists(program_.path(name)); }
-
-  /// The data of every line of the summary that has one of this name.
-  std::vector<Json> summary(const std::string& name) const {
-    std::vector<Json> found;
-    std::istringstream lines(program_.read("summary.json"));
-    for (std::string line; std::getline(lines, line);) {
-      EXPECT_THAT(line, StartsWith("DLLL {"));
-      const Json entry = Json::parse(line.substr(5));
-      EXPECT_EQ(entry.at("type"), "LOG");
-      if (entry.at("data").contains(name)) found.push_back(entry.at("data"));
-    }
-    return found;
-  }
-
-  test::Program program_;
-};
 
 TEST_F(RunSquad, TheConvertedCheckpointHasConfigAndVocabularyBesideIt) {
   EXPECT_EQ(program_.read("bert_config.json"), program_.read("google/bert_config.json"));
@@ -278,19 +186,6 @@ TEST_F(RunSquad, RefusesWhatItDoesNotKnow) {
   EXPECT_FALSE(exists("run"));
 }
 
-TEST_F(RunSquad, KnowsWhichDevicesItHas) {
-  const std::string rest =
-      "run_squad --init_checkpoint model.pt --max_query_length 8 --json-summary s.json "
-      "--output_dir run --max_steps 1 " +
-      std::string(kTrain);
-  const Outcome mlu = program_.run(rest + "--device mlu --torch-plugin /nowhere/plugin.so");
-  EXPECT_NE(mlu.status, 0);
-  EXPECT_THAT(mlu.err, HasSubstr("/nowhere/plugin.so"));
-  EXPECT_EQ(program_.run(rest + "--device toaster").status, 2);
-  EXPECT_EQ(program_.run(rest + "--device gpu --no_cuda").status, 0);
-  EXPECT_EQ(program_.run(rest).status, 0);  // over what was there, as the reference does
-}
-
 TEST_F(RunSquad, ASummaryThatCannotBeWrittenIsAnError) {
   const std::string flags = kTrain + std::string("--output_dir run --json-summary ");
   const Outcome full = run(flags + "/dev/full");
@@ -357,26 +252,6 @@ TEST_F(RunSquad, WeightsWithoutAPoolerGetANewOne) {
   EXPECT_EQ(tensors_of(program_.path("run/pytorch_model.bin")).count("bert.pooler.dense.bias"), 1U);
 }
 
-TEST_F(RunSquad, StopsAndGoesOn) {
-  const std::string flags =
-      kTrain + std::string("--num_train_epochs 100000 --max_steps 2000 --output_dir run ");
-  EXPECT_EQ(run(flags + "--resume").status, 2);  // there is nothing to go on with
-  const pid_t process = program_.start(command(flags));
-  for (int i = 0; i < 3000; ++i) {
-    if (program_.read("run/events.jsonl").find("\"step\",") != std::string::npos) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  ::kill(process, SIGTERM);
-  EXPECT_EQ(program_.wait(process).status, 128 + SIGTERM);
-  EXPECT_GT(json("run/snapshot/training.json").at("steps"), 0);
-  EXPECT_FALSE(exists("run/pytorch_model.bin"));
-  const Outcome resumed = run(flags + "--resume");
-  EXPECT_EQ(resumed.status, 0) << resumed.err;
-  EXPECT_EQ(json("run/run.json").at("steps"), 2000);
-  EXPECT_TRUE(exists("run/pytorch_model.bin"));
-  EXPECT_FALSE(exists("run/snapshot"));
-}
-
 TEST_F(RunSquad, TellsWhichFileIsMissing) {
   const Outcome outcome =
       program_.run("run_squad --init_checkpoint model.pt --vocab_file no.txt --output_dir run " +
@@ -390,4 +265,4 @@ TEST_F(RunSquad, TellsWhichFileIsMissing) {
 }
 
 }  // namespace
-}  // namespace bertrand
+}  // namespace bertrand::test
