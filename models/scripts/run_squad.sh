@@ -11,7 +11,7 @@ arguments, with their defaults:
    2  epochs           2.0
    3  batch_size       4: windows a step on each card
    4  learning_rate    3e-5
-   5  precision        fp16; fp32, cnmix (with opt_level) or pyamp
+   5  precision        fp16, which trains in fp32 as in the reference; cnmix (with opt_level), pyamp
    6  num_gpu          8: cards, a process each
    7  seed             1
    8  squad_dir        $BERT_PREP_WORKING_DIR/download/squad/v1.1
@@ -22,17 +22,20 @@ arguments, with their defaults:
   12  CONFIG_FILE      /workspace/bert/bert_config.json
   13  max_steps        -1: all
   14  eval_iters       -1: all
-  15  hvd              -1; the number of processes that horovod was to begin
+  15  hvd              -1; processes that horovod was to begin, unless num_gpu is 1
   16  opt_level        none; O0 to O3
   17  device           mlu; gpu or cpu
 
-Where vocab_file or CONFIG_FILE is not there, vocab.txt or bert_config.json beside init_checkpoint is
-taken, else beside $BERT_MODEL. These variables go before the arguments:
+init_checkpoint may be a model folder, too. Where vocab_file or CONFIG_FILE is not there, vocab.txt or
+bert_config.json (else config.json) beside init_checkpoint is taken, else beside $BERT_MODEL. A run that
+is stopped leaves a snapshot in OUT_DIR. These variables go before the arguments:
 
   BERTRAND            the program [build/release/bin/bertrand, else the one on the PATH]
   BERTRAND_DEVICE     device
   BERTRAND_CARDS      num_gpu; 1: one process
-  BERTRAND_MAX_STEPS  max_steps'
+  BERTRAND_MAX_STEPS  max_steps
+  BERTRAND_RESUME     1: go on with the run in OUT_DIR where it was stopped, if one was; 0: begin
+                      anew over it [where one was stopped nothing is done]'
 
 case ${1:-} in
   --help) echo "$usage"; exit 0 ;;
@@ -75,23 +78,26 @@ fi
 [[ -e $init_checkpoint || -e $init_checkpoint.index ]] ||
   fail "$init_checkpoint: there is no such checkpoint; set BERT_MODEL and BERT_INFER_MODEL in env.sh."
 
-# The file $1 if it is there, else $2 beside the checkpoint or beside $BERT_MODEL.
+# The file $1 if it is there, else one named $2 (or $3) beside the checkpoint or beside $BERT_MODEL.
 found_file() {
   if [[ -e $1 ]]; then echo "$1"; return; fi
-  local weights
+  local weights folder name
   for weights in "$init_checkpoint" "${BERT_MODEL:-}"; do
-    local other
-    other=$(dirname "${weights:-/}")/$2
-    if [[ -n $weights && -e $other ]]; then
-      echo "There is no $1: taking $other." >&2
-      echo "$other"
-      return
-    fi
+    [[ -n $weights ]] || continue
+    folder=$weights
+    [[ -d $folder ]] || folder=$(dirname "$weights")
+    for name in "${@:2}"; do
+      if [[ -e $folder/$name ]]; then
+        echo "There is no $1: taking $folder/$name." >&2
+        echo "$folder/$name"
+        return
+      fi
+    done
   done
   fail "$1: there is no such file, nor $2 beside $init_checkpoint or \$BERT_MODEL."
 }
 vocab_file=$(found_file "$vocab_file" vocab.txt)
-CONFIG_FILE=$(found_file "$CONFIG_FILE" bert_config.json)
+CONFIG_FILE=$(found_file "$CONFIG_FILE" bert_config.json config.json)
 
 training=(--do_train "--train_file=$squad_dir/train-v1.1.json" "--train_batch_size=$batch_size")
 predicting=(--do_predict "--predict_file=$squad_dir/dev-v1.1.json" "--predict_batch_size=$batch_size")
@@ -103,22 +109,37 @@ case $mode in
   *) work=("${training[@]}" "${predicting[@]}" "${evaluating[@]}") ;;
 esac
 
+# Bash before 4.4 takes an empty list for an unset one: ${list[@]+"${list[@]}"}.
+launch=() mixed=() going_on=() appending=()
 case $precision in
   cnmix) mixed=(--cnmix); [[ -z $opt_level ]] || mixed+=("--opt_level=$opt_level") ;;
   pyamp) mixed=(--pyamp) ;;
-  fp16) mixed=(--fp16) ;;
-  *) mixed=() ;;
+  fp16) echo "precision fp16: computed in fp32, as in the reference; pyamp or cnmix is mixed." >&2 ;;
 esac
 
 # One process a card. Questions are answered by one process alone, so that others would only wait.
 processes=$num_gpu
-((hvd == -1)) || processes=$hvd
+((num_gpu == 1 || hvd == -1)) || processes=$hvd
 [[ $mode != eval && $mode != prediction ]] || processes=1
-launch=()
-((processes <= 1)) || launch=(launch --nproc "$processes" --)
+if ((processes > 1)); then
+  launch=(launch --nproc "$processes" --)
+else
+  hvd=-1
+fi
+
+# Where training was stopped there is a snapshot, under its own name or half replaced.
+if [[ $mode != eval && $mode != prediction ]] &&
+  { [[ -e $OUT_DIR/snapshot ]] || compgen -G "$OUT_DIR/snapshot.old-*" >/dev/null; }; then
+  case ${BERTRAND_RESUME:-} in
+    1) going_on=(--resume) appending=(-a) ;;
+    0) going_on=(--overwrite) ;;
+    *) fail "$OUT_DIR holds the snapshot of a run that was stopped: set BERTRAND_RESUME=1 to go on with it," \
+      "or BERTRAND_RESUME=0 to begin anew." ;;
+  esac
+fi
 
 mkdir -p "$OUT_DIR"
-command=("$bertrand" "${launch[@]}" run_squad "--init_checkpoint=$init_checkpoint" "${work[@]}"
+command=("$bertrand" ${launch[@]+"${launch[@]}"} run_squad "--init_checkpoint=$init_checkpoint" "${work[@]}"
   --bert_model=bert-base-cased
   "--learning_rate=$learning_rate"
   "--seed=$seed"
@@ -130,8 +151,14 @@ command=("$bertrand" "${launch[@]}" run_squad "--init_checkpoint=$init_checkpoin
   "--config_file=$CONFIG_FILE"
   "--max_steps=$max_steps"
   "--eval_iters=$eval_iters"
-  "${mixed[@]}"
+  ${mixed[@]+"${mixed[@]}"}
+  ${going_on[@]+"${going_on[@]}"}
   "--hvd=$hvd"
   "--device=$device")
 echo "${command[*]} |& tee $OUT_DIR/logfile.txt"
-time "${command[@]}" |& tee "$OUT_DIR/logfile.txt"
+# What stops the run must not stop who waits for its end, nor who writes it down.
+trap : INT TERM HUP
+time "${command[@]}" |& {
+  trap '' INT TERM HUP
+  exec tee -i ${appending[@]+"${appending[@]}"} "$OUT_DIR/logfile.txt"
+}

@@ -114,6 +114,33 @@ TEST_F(OneKey, PrefersTheFilesOfTheReference) {
   EXPECT_EQ(outcome.err.find("taking"), std::string::npos) << outcome.err;
 }
 
+TEST_F(OneKey, GoesOnAfterItWasStopped) {
+  // In a session of its own, so that a signal reaches all of it, as one from a terminal or a batch
+  // system does.
+  const std::string script =
+      "models/scripts/run_squad.sh $BERT_MODEL 1000 4 3e-5 fp32 1 1 $SQUAD_DIR v output train b";
+  const Outcome stopped =
+      run("-c '\n"
+          "setsid bash " +
+              script +
+              " & run=$!\n"
+              "for i in $(seq 3000); do\n"
+              "  grep -q step, models/output/events.jsonl && break; sleep 0.01\n"
+              "done; kill -TERM -- -$run; wait $run'",
+          "BERTRAND_MAX_STEPS=600");
+  EXPECT_TRUE(script_.exists("models/output/snapshot")) << stopped.err << stopped.out;
+  EXPECT_THAT(script_.read("models/output/logfile.txt"), HasSubstr("--resume goes on from"));
+  const Outcome refused = run(script, "BERTRAND_MAX_STEPS=600");
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("set BERTRAND_RESUME=1 to go on with it"));
+  EXPECT_TRUE(script_.exists("models/output/snapshot"));
+  const Outcome resumed = run(script, "BERTRAND_MAX_STEPS=600 BERTRAND_RESUME=1");
+  EXPECT_EQ(resumed.status, 0) << resumed.err << resumed.out;
+  EXPECT_THAT(resumed.out, HasSubstr("going on after"));
+  EXPECT_EQ(json("models/output/run.json").at("steps"), 600);
+  EXPECT_FALSE(script_.exists("models/output/snapshot"));
+}
+
 TEST_F(OneKey, SaysWhatIsMissing) {
   const std::string train = "bash run_scripts/BERT_FP32_2E_4MLUs_Train.sh";
   EXPECT_THAT(script_.sh("env -u BERT_MODEL " + train).err, HasSubstr("Please set BERT_MODEL"));
