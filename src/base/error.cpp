@@ -3,11 +3,16 @@
 namespace bertrand {
 
 int Error::exit_code() const {
+  if (*what() == '\0') {
+    return kElsewhereExitCode;
+  }
   switch (code_) {
     case ErrorCode::usage:
       return 2;
     case ErrorCode::bad_input:
       return 3;
+    case ErrorCode::elsewhere:
+      return kElsewhereExitCode;
     case ErrorCode::io:
     case ErrorCode::runtime:
       break;

@@ -45,13 +45,17 @@ void add_flags(CLI::App& command, LaunchOptions& options) {
       ->capture_default_str();
   command
       .add_option("--master-addr,--master_addr", options.master_address,
-                  "Name or address of machine 0")
-      ->type_name("HOST")
-      ->capture_default_str();
+                  "Name or address of machine 0; needed with --nnodes [127.0.0.1]")
+      ->type_name("HOST");
   command
       .add_option("--master-port,--master_port", options.master_port,
                   "Port on machine 0 where the processes meet [one that is free]")
       ->check(CLI::Range(1, 65535))
+      ->type_name("NUMBER");
+  command
+      .add_option("--join-timeout,--join_timeout", options.join_timeout,
+                  "Seconds the processes wait for each other at their start [1800]")
+      ->check(CLI::Range(1u, 1000000u))
       ->type_name("NUMBER");
   command.add_flag("--tag", options.tag,
                    "Put the rank before each line that a process writes to standard error");

@@ -21,6 +21,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "distributed/descriptor.h"
 #include "distributed/line_tagger.h"
 
 namespace bertrand {
@@ -31,31 +32,6 @@ using Clock = std::chrono::steady_clock;
 [[noreturn]] void fail(const char* what) {
   throw Error(ErrorCode::runtime, fmt::format("launch: {} ({}).", what, std::strerror(errno)));
 }
-
-/// A file descriptor that is closed at the end.
-class Descriptor {
- public:
-  explicit Descriptor(int number = -1) : number_(number) {}
-  ~Descriptor() { close(); }
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    close();
-    number_ = std::exchange(other.number_, -1);
-    return *this;
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  int number() const { return number_; }
-  void close() {
-    if (number_ >= 0) {
-      ::close(std::exchange(number_, -1));
-    }
-  }
-
- private:
-  int number_;
-};
 
 constexpr std::array kPassedOn = {SIGINT, SIGTERM, SIGHUP};
 
@@ -193,8 +169,11 @@ class Launch {
     set("LOCAL_RANK", std::to_string(local));
     set("WORLD_SIZE", std::to_string(options_.processes * options_.machines));
     set("LOCAL_WORLD_SIZE", std::to_string(options_.processes));
-    set("MASTER_ADDR", options_.master_address);
+    set("MASTER_ADDR", options_.master_address.empty() ? "127.0.0.1" : options_.master_address);
     set("MASTER_PORT", std::to_string(port_));
+    if (options_.join_timeout > 0) {
+      set("BERTRAND_JOIN_TIMEOUT", std::to_string(options_.join_timeout));
+    }
     if (const int nothing = ::open("/dev/null", O_RDONLY); nothing >= 0) {
       ::dup2(nothing, STDIN_FILENO);
       ::close(nothing);
@@ -290,8 +269,11 @@ class Launch {
     }
     const auto is_stop = [&](int number) { return code == 128 + number; };
     const bool stopped = std::any_of(kPassedOn.begin(), kPassedOn.end(), is_stop);
-    if (end_.exit_code == 0) {
+    const bool of_others = exited ? code == kElsewhereExitCode : ended_by_us(WTERMSIG(status));
+    if (end_.exit_code == 0 || (end_is_of_others_ && !of_others && !stopped)) {
+      end_is_of_others_ = of_others;
       end_.exit_code = code;
+      end_.sentence.clear();
       if (!stopped || (!exited && !told_to_end_)) {
         end_.sentence = exited ? fmt::format("Rank {} failed with exit code {}.", rank, code)
                                : fmt::format("Rank {} was ended by signal {} ({}).", rank,
@@ -310,8 +292,13 @@ class Launch {
     }
   }
 
+  bool ended_by_us(int number) const {
+    return (number == SIGTERM && told_to_end_) || (number == SIGKILL && killed_);
+  }
+
   void kill_when_due() {
     if (kill_at_ && Clock::now() >= *kill_at_) {
+      killed_ = true;
       send(SIGKILL);
       kill_at_ = Clock::now() + std::chrono::seconds(1);
     }
@@ -322,6 +309,8 @@ class Launch {
   SignalReader signals_;
   std::vector<Process> processes_;
   bool told_to_end_ = false;
+  bool killed_ = false;            // those that did not listen
+  bool end_is_of_others_ = false;  // end_ tells of one that others ended
   std::optional<Clock::time_point> kill_at_;
   LaunchEnd end_;
 };
@@ -349,9 +338,11 @@ LaunchEnd launch(const LaunchOptions& options) {
                 fmt::format("launch: {} processes on machine {} of {} cannot be started.",
                             options.processes, options.machine, options.machines));
   }
-  if (options.machines > 1 && options.master_port == 0) {
-    throw Error(ErrorCode::usage,
-                "launch: several machines need --master-port, the same on all of them.");
+  if (options.machines > 1 && (options.master_port == 0 || options.master_address.empty())) {
+    throw Error(
+        ErrorCode::usage,
+        "launch: several machines need --master-addr, by which all of them reach machine 0, "
+        "and --master-port, the same on all of them.");
   }
   return Launch(options).go();
 }

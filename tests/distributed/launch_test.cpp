@@ -101,9 +101,13 @@ TEST_F(LaunchTest, NumbersTheProcessesOfSeveralMachines) {
       options_of("echo $RANK $LOCAL_RANK $WORLD_SIZE $LOCAL_WORLD_SIZE $MASTER_ADDR >r$RANK", 2);
   options.machines = 3;
   options.machine = 1;
+  EXPECT_THROW(launch(options), Error);
   options.master_address = "first";
   EXPECT_THROW(launch(options), Error) << "a free port here is none elsewhere";
   options.master_port = 2345;
+  options.master_address.clear();
+  EXPECT_THROW(launch(options), Error) << "this machine's address is none elsewhere";
+  options.master_address = "first";
   EXPECT_EQ(launch(options).exit_code, 0);
   EXPECT_EQ(read("r2"), "2 0 6 2 first\n");
   EXPECT_EQ(read("r3"), "3 1 6 2 first\n");
@@ -127,6 +131,29 @@ TEST_F(LaunchTest, OneThatFailsEndsTheOthers) {
   EXPECT_EQ(end.sentence, "Rank 1 failed with exit code 3. The others are ended, too.");
   EXPECT_EQ(read("t0"), "told\n");
   EXPECT_EQ(read("t2"), "told\n");
+}
+
+/// Exit code 4 says: another was the cause.
+TEST_F(LaunchTest, TheCauseIsNamedAndNotOneThatMissedTheOthers) {
+  LaunchOptions options = options_of(
+      "if [ $RANK = 1 ]; then while [ ! -e ready ]; do :; done; touch up; exit 4; fi; "
+      "if [ $RANK = 0 ]; then trap '' TERM; touch ready; while [ ! -e up ]; do :; done; "
+      "sleep 0.3; exit 3; fi; exec sleep 100",
+      3);
+  options.grace_seconds = 60;
+  const LaunchEnd end = launch(options);
+  EXPECT_EQ(end.exit_code, 3);
+  EXPECT_THAT(end.sentence, HasSubstr("Rank 0 failed with exit code 3."));
+  const LaunchEnd lost = launch(options_of("[ $RANK = 1 ] && exit 4; exec sleep 100", 2));
+  EXPECT_EQ(lost.exit_code, 4) << "nobody else failed";
+  EXPECT_THAT(lost.sentence, HasSubstr("Rank 1 failed with exit code 4."));
+}
+
+TEST_F(LaunchTest, TheJoinTimeoutIsPassedOn) {
+  LaunchOptions options = options_of("echo \"$BERTRAND_JOIN_TIMEOUT\" >r$RANK", 1);
+  options.join_timeout = 25;
+  EXPECT_EQ(launch(options).exit_code, 0);
+  EXPECT_EQ(read("r0"), "25\n");
 }
 
 TEST_F(LaunchTest, OneThatDoesNotListenIsKilled) {
