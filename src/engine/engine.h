@@ -117,6 +117,10 @@ class Engine {
   /// does nothing.
   virtual std::optional<LossScaling> loss_scaling() const { return std::nullopt; }
   virtual void set_loss_scaling(const LossScaling&) {}
+
+  /// Counts a step that was not made, because the numbers of fp16 grew too large in it; only where
+  /// losses are scaled.
+  virtual void skip_step() {}
 };
 
 /// An Engine that also shows what is between embeddings and scores.

@@ -207,6 +207,7 @@ class TorchEngine final : public EngineWithStates {
     const BertrandTorchScaling border{sizeof border, scaling.scale, scaling.good_steps};
     plugin_->check(table().set_scaling(engine_.get(), &border));
   }
+  void skip_step() override { plugin_->check(table().set_steps(engine_.get(), steps() + 1)); }
 
  private:
   const BertrandTorchTable& table() const { return plugin_->table(); }

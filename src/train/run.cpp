@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <optional>
 
-#include <fmt/format.h>
-
 #include "base/error.h"
+#include "train/agreement.h"
 
 namespace bertrand {
 namespace {
@@ -29,14 +29,15 @@ class Run {
         begin_seconds_(state.seconds) {}
 
   RunEnd go() {
-    tell(begin_steps_ == 0 ? "begin" : "resume", begin_steps_);
-    const StepQuestions questions = {[this] { return signalled(); }, [this] { return wishes(); }};
+    hold([this] { tell(begin_steps_ == 0 ? "begin" : "resume", begin_steps_); });
+    const StepQuestions questions = {[this] { return failure_ || signalled(); },
+                                     [this] { return wishes(); }};
     while (!trainer_.finished()) {
       const std::optional<TrainStep> step = trainer_.step(questions);
       if (!step) {
         return stop();
       }
-      note(*step);
+      hold([&] { note(*step); });
       if (!trainer_.finished()) {
         if (step->wishes.stop || enough_steps()) {
           return stop();
@@ -46,10 +47,26 @@ class Run {
         }
       }
     }
+    together(trainer_.group(), [this] { throw_held(); });
     return RunEnd::finished;
   }
 
  private:
+  /// What goes wrong between steps, where one process writes, waits until all processes stop: the
+  /// others would miss this one, and tell of that.
+  template <typename Part>
+  void hold(const Part& part) {
+    try {
+      part();
+    } catch (const Error&) {
+      failure_ = std::current_exception();
+    }
+  }
+
+  void throw_held() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
   bool signalled() const { return options_.signal && options_.signal() != 0; }
 
   bool writes() const { return trainer_.place().rank == 0; }
@@ -82,6 +99,13 @@ class Run {
   }
 
   void snapshot() {
+    together(trainer_.group(), [this] {
+      throw_held();
+      save();
+    });
+  }
+
+  void save() {
     progress_.clear();
     state_.seconds = elapsed();
     if (writes()) {
@@ -92,17 +116,23 @@ class Run {
   }
 
   RunEnd stop() {
-    if (span_steps_ != 0) {
-      flush_span();
-    }
-    snapshot();
-    tell("stop", state_.steps);
+    together(trainer_.group(), [this] {
+      throw_held();
+      if (span_steps_ != 0) {
+        flush_span();
+      }
+      save();
+      tell("stop", state_.steps);
+    });
     return RunEnd::stopped;
   }
 
   double elapsed() const { return begin_seconds_ + seconds_now() - begin_time_; }
 
   void note(const TrainStep& step) {
+    if (step.skipped) {
+      return note_skipped(step);
+    }
     // The mean of about the last hundred steps; of all of them while they are fewer.
     constexpr double kMeanSteps = 100;
     state_.mean_loss +=
@@ -121,6 +151,16 @@ class Run {
     show(step);
     if (options_.on_step) {
       options_.on_step(step, state_.seconds);
+    }
+  }
+
+  /// It has no loss to tell of.
+  void note_skipped(const TrainStep& step) {
+    state_.steps = step.step;
+    state_.seconds = elapsed();
+    tell("skipped", step.step);
+    if (span_steps_ != 0 && trainer_.finished()) {
+      flush_span();
     }
   }
 
@@ -166,6 +206,7 @@ class Run {
   double span_begin_ = begin_seconds_;
   uint64_t span_steps_ = 0;
   uint64_t windows_ = 0;
+  std::exception_ptr failure_;
 };
 
 }  // namespace
@@ -176,13 +217,10 @@ RunEnd run_training(Trainer& trainer, RunState& state, const ModelFolderContents
     return Run(trainer, state, contents, log, progress, options).go();
   } catch (const Error& error) {
     progress.clear();
-    if (trainer.place().rank != 0 || !has_snapshot(options.snapshot)) {
+    if (trainer.place().rank != 0) {
       throw;
     }
-    throw Error(error.code(),
-                fmt::format("{} The snapshot of step {} is kept in {}; --resume goes on from it.",
-                            error.what(), read_snapshot_state(options.snapshot).steps,
-                            options.snapshot.string()));
+    throw telling_of_snapshot(error, options.snapshot);
   }
 }
 

@@ -32,7 +32,7 @@ class RunLog {
   };
   void steps(const Span& span);
 
-  /// "begin", "resume", "snapshot", "stop", "finish".
+  /// "begin", "resume", "skipped", "snapshot", "stop", "finish".
   void event(const char* name, uint64_t step, double elapsed);
 
  private:

@@ -119,6 +119,15 @@ bool has_snapshot(const std::filesystem::path& path) {
   return std::filesystem::exists(path / kStateFile);
 }
 
+Error telling_of_snapshot(const Error& error, const std::filesystem::path& path) {
+  if (!has_snapshot(path)) {
+    return error;
+  }
+  return {error.code(),
+          fmt::format("{} The snapshot of step {} is kept in {}; --resume goes on from it.",
+                      error.what(), read_snapshot_state(path).steps, path.string())};
+}
+
 bool find_snapshot(const std::filesystem::path& path) {
   for (const auto& old : beside(path, ".old-")) {
     if (std::filesystem::exists(path)) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/error.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/tensor.h"
 #include "engine/engine.h"
@@ -41,6 +42,9 @@ bool find_snapshot(const std::filesystem::path& path);
 
 /// Whether there is one under the name `path` itself. Changes nothing.
 bool has_snapshot(const std::filesystem::path& path);
+
+/// The same error, and, where there is a snapshot, which one is left to go on from.
+Error telling_of_snapshot(const Error& error, const std::filesystem::path& path);
 
 /// Throws Error (bad_input) naming file and key.
 RunState read_snapshot_state(const std::filesystem::path& path);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -20,14 +21,8 @@ uint64_t count_examples(std::span<const Window> windows) {
   return examples;
 }
 
-/// All processes see it; rank 0 says it.
-[[noreturn]] void fail_not_finite(unsigned rank, uint64_t step, const char* what, double value) {
-  throw Error(ErrorCode::runtime,
-              rank != 0 ? ""
-                        : fmt::format("Step {}: the {} is not finite ({}). Lower --learning-rate, "
-                                      "or check the model's weights.",
-                                      step, what, value));
-}
+/// Of fp16, in a row: as many as there are scales of losses to try, and some.
+constexpr unsigned kMostSkipped = 20;
 
 }  // namespace
 
@@ -140,6 +135,26 @@ bool Trainer::agree(bool stops_now, TrainStep& result) const {
   return sums[0] == 0;
 }
 
+bool Trainer::may_skip() const {
+  return engine_.loss_scaling().has_value() && skipped_ < kMostSkipped;
+}
+
+/// All processes see it; rank 0 says it.
+void Trainer::fail_not_finite(uint64_t step, const char* what, double value) const {
+  const std::string fp16 =
+      engine_.loss_scaling()
+          ? fmt::format(
+                ", after {} steps that were skipped. fp16 does not hold this model's "
+                "numbers: give --precision bf16 or fp32. Else lower",
+                skipped_)
+          : ". Lower";
+  throw Error(ErrorCode::runtime,
+              place_.rank != 0 ? ""
+                               : fmt::format("Step {}: the {} is not finite ({}){} "
+                                             "--learning-rate, or check the model's weights.",
+                                             step, what, value, fp16));
+}
+
 std::optional<TrainStep> Trainer::step(const StepQuestions& questions) {
   const uint64_t made = steps();
   order_epoch(epoch());
@@ -153,19 +168,29 @@ std::optional<TrainStep> Trainer::step(const StepQuestions& questions) {
   if (!agree(/*stops_now=*/!computed, result)) {
     return std::nullopt;
   }
-  if (!std::isfinite(result.loss)) {
-    fail_not_finite(place_.rank, result.step, "loss", result.loss);
+  const bool loss_is_finite = std::isfinite(result.loss);
+  if (!loss_is_finite && !may_skip()) {
+    fail_not_finite(result.step, "loss", result.loss);
   }
   if (group_ != nullptr) {
     engine_.reduce_gradients(*group_);
   }
   const StepReport report = engine_.step(result.learning_rate, recipe_.optimizer);
-  if (report.repeat) {
+  if (loss_is_finite && report.repeat) {
     return step(questions);  // with losses scaled by less; all processes see the same gradients
   }
   result.gradient_norm = report.gradient_norm;
-  if (!std::isfinite(result.gradient_norm)) {
-    fail_not_finite(place_.rank, result.step, "gradient", result.gradient_norm);
+  result.skipped = !loss_is_finite || !std::isfinite(result.gradient_norm);
+  if (!result.skipped) {
+    skipped_ = 0;
+    return result;
+  }
+  if (!may_skip()) {
+    fail_not_finite(result.step, "gradient", result.gradient_norm);
+  }
+  ++skipped_;
+  if (steps() == made) {
+    engine_.skip_step();
   }
   return result;
 }

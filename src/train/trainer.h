@@ -30,6 +30,7 @@ struct TrainStep {
   size_t windows = 0;
   size_t tokens = 0;
   StepWishes wishes;
+  bool skipped = false;  ///< in fp16 its numbers grew too large: weights and moments are as before
 };
 
 /// What a step asks the process it runs in; either may be empty.
@@ -62,6 +63,7 @@ class Trainer {
   const ScheduleCounts& counts() const { return counts_; }
   const Engine& engine() const { return engine_; }
   ProcessPlace place() const { return place_; }
+  ProcessGroup* group() const { return group_; }
   uint64_t steps() const { return engine_.steps(); }
   bool finished() const { return steps() >= counts_.steps; }
   uint64_t epoch() const { return steps() / counts_.steps_per_epoch; }
@@ -69,13 +71,16 @@ class Trainer {
   /// Makes one step. Where a process says to stop now no step is made in any, nothing is returned,
   /// and the engine's weights and moments are those of steps(). Throws Error (runtime), naming the
   /// step, where the loss or the gradient is not finite: weights and moments are then those of
-  /// steps(), too. Throws what the group throws where a process is gone.
+  /// steps(), too. In fp16 such a step is skipped instead, but not many in a row. Throws what the
+  /// group throws where a process is gone.
   std::optional<TrainStep> step(const StepQuestions& questions = {});
 
  private:
   void order_epoch(uint64_t epoch);
   bool compute(std::span<const uint32_t> batch, TrainStep& result, const StepQuestions& questions);
   bool agree(bool stops_now, TrainStep& result) const;
+  bool may_skip() const;
+  [[noreturn]] void fail_not_finite(uint64_t step, const char* what, double value) const;
 
   Engine& engine_;
   std::span<const Window> windows_;
@@ -86,6 +91,7 @@ class Trainer {
   ScheduleCounts counts_;
   EpochOrder order_;
   std::optional<uint64_t> ordered_epoch_;
+  unsigned skipped_ = 0;  // steps in a row
 };
 
 }  // namespace bertrand

@@ -109,6 +109,13 @@ TEST(TorchPlugin, WhatACallbackThrowsComesBack) {
   });
 }
 
+TEST(TorchPlugin, AStepThatIsSkippedIsCounted) {
+  BERTRAND_NEEDS_TORCH();
+  const auto engine = torch_engine(small_config(2, 16));
+  engine->skip_step();
+  EXPECT_EQ(engine->steps(), 1U);
+}
+
 TEST(TorchPlugin, AutoIsOneOfItsPrecisions) {
   BERTRAND_NEEDS_TORCH();
   const PrecisionChoice choice = fastest_torch_precision(built_plugin(), small_config(2, 16),
