@@ -18,6 +18,7 @@
 #include "train/agreement.h"
 #include "train/evaluation.h"
 #include "train/fingerprint.h"
+#include "train/joining.h"
 #include "train/run_folder.h"
 #include "train/run_report.h"
 #include "train/trainer.h"
@@ -61,21 +62,6 @@ BertConfig trained_config(const ModelFolder& folder, const Recipe& recipe) {
   return config;
 }
 
-/// The group of the processes; nullptr where this one is alone.
-std::unique_ptr<ProcessGroup> joined(const FineTuneOptions& options) {
-  const ProcessPlace& place = options.launch.place;
-  if (place.count == 1) {
-    return nullptr;
-  }
-  if (!options.make_group) {
-    throw Error(ErrorCode::usage,
-                fmt::format("This is rank {} of {} processes, but nothing here joins them. Run one "
-                            "process (without launch, and without variables such as WORLD_SIZE).",
-                            place.rank, place.count));
-  }
-  return options.make_group(options.launch);
-}
-
 class FineTune {
  public:
   FineTune(const FineTuneOptions& options, ProcessGroup* group)
@@ -102,7 +88,7 @@ class FineTune {
       read_data();
       prepare_engine();
     });
-    check_alike(group_, facts());
+    check_alike(group_, facts_of(options_, state_));
     together(group_, [this] {
       if (is_first()) begin_folder();
     });
@@ -123,22 +109,6 @@ class FineTune {
 
   /// Whether this is the process that writes, shows and evaluates.
   bool is_first() const { return place_.rank == 0; }
-
-  /// What decides, beside the windows' order, that the processes make the same steps.
-  Facts facts() const {
-    Facts facts = {{"the program's version", options_.program_version},
-                   {"the recipe", recipe().name},
-                   {"the model's fingerprint", state_.model_fingerprint},
-                   {"the data's fingerprint", state_.data_fingerprint},
-                   {"the number of steps made", std::to_string(state_.steps)},
-                   {"--dropout-key", options_.dropout_key},
-                   {"--snapshot-every", std::to_string(options_.run.snapshot_every)},
-                   {"--stop-after-steps", std::to_string(options_.run.stop_after_steps)}};
-    for (const RecipeField& field : recipe_fields()) {
-      facts.emplace_back(flag_of(field.name), recipe_value(recipe(), field.name));
-    }
-    return facts;
-  }
 
   /// What rank 0 chose, for all who left the choice to it.
   void share_precision() {
@@ -171,9 +141,9 @@ class FineTune {
     spdlog::info("Precision auto: {}.", text_of(choice));
   }
 
-  /// The dev file too: better refused now than after hours.
+  /// The dev file too: better refused now than after hours. Rank 0 alone needs it.
   void read_data() {
-    if (!options_.dev.empty()) {
+    if (is_first() && !options_.dev.empty()) {
       dev_ = Dataset::load(options_.dev);
       check_can_evaluate(dev_);
     }
@@ -256,6 +226,7 @@ class FineTune {
     } else {
       run_folder_->set_aside(snapshot());  // of a run to be overwritten; its weights stay, too
     }
+    check_run_space(options_.out, contents_, /*snapshot=*/!saved_);
     const std::string recipe_json = recipe_to_json(recipe());
     write_file(options_.out / "recipe.json", recipe_json);
     spdlog::info("Recipe: {}", recipe_json);
@@ -264,25 +235,28 @@ class FineTune {
   RunEnd train() {
     Trainer trainer(*engine_, windows_, recipe(), group_);
     const uint64_t steps = trainer.counts().steps;
-    if (is_first()) {
+    RunOptions run = options_.run;
+    run.snapshot = snapshot();
+    std::optional<RunLog> log;
+    together(group_, [&] {
+      if (!is_first()) return;
       begin_report(steps);
       if (options_.on_begin) {
         options_.on_begin({dataset_.examples.size(), windows_.size(), trainer.counts()});
       }
-    }
-    RunOptions run = options_.run;
-    run.snapshot = snapshot();
-    std::optional<RunLog> log;
-    if (is_first()) {
       log.emplace(options_.out / "events.jsonl", state_.steps);
-    }
+    });
     Progress progress(is_first() ? options_.progress : nullptr, options_.terminal);
     const RunEnd end =
         run_training(trainer, state_, contents_, log ? &*log : nullptr, progress, run);
     progress.clear();
-    if (!is_first()) {
-      return end;
-    }
+    together(group_, [&] {
+      if (is_first()) tell_end(end, steps);
+    });
+    return end;
+  }
+
+  void tell_end(RunEnd end, uint64_t steps) {
     report_.ended = end == RunEnd::stopped ? utc_time() : "";
     write_report();
     if (end == RunEnd::stopped) {
@@ -292,7 +266,6 @@ class FineTune {
       spdlog::info("Trained {} steps in {}; loss {:.4f}.", state_.steps, time_text(state_.seconds),
                    state_.mean_loss);
     }
-    return end;
   }
 
   void begin_report(uint64_t steps) {
@@ -327,13 +300,34 @@ class FineTune {
     return RunEnd::stopped;
   }
 
-  /// The snapshot goes last: whatever happens before, --resume comes here again.
+  /// Where the model cannot be written its weights are kept in a snapshot, if that can be.
+  void write_model() {
+    try {
+      write_model_folder(options_.out, contents_, options_.form);
+    } catch (const Error& error) {
+      try {
+        if (!has_snapshot(snapshot()) || read_snapshot_state(snapshot()).steps != state_.steps) {
+          write_snapshot(snapshot(), *engine_, contents_, state_);
+        }
+      } catch (const Error&) {
+        // The first error is the one to tell of.
+      }
+      if (has_snapshot(snapshot())) throw telling_of_snapshot(error, snapshot());
+      throw Error(error.code(),
+                  fmt::format("{} No snapshot could be kept, either.", error.what()));
+    }
+    run_folder_->keep();
+  }
+
+  /// The snapshot goes last: whatever happens before, --resume comes here again. The others do not
+  /// wait for the evaluation.
   RunEnd finish() {
+    together(group_, [this] {
+      if (is_first()) write_model();
+    });
     if (!is_first()) {
       return RunEnd::finished;
     }
-    write_model_folder(options_.out, contents_, options_.form);
-    run_folder_->keep();
     if (!options_.dev.empty() && !evaluate_dev()) {
       write_snapshot(snapshot(), *engine_, contents_, state_);
       spdlog::info(
@@ -396,6 +390,7 @@ RunEnd fine_tune(const FineTuneOptions& options) {
   const std::unique_ptr<ProcessGroup> group = joined(options);
   together(group.get(), [&] {
     if (options.launch.place.rank == 0) {
+      if (options.check_first) options.check_first();
       check_run_folder({options.out, options.model, options.resume, options.overwrite,
                         options.overwrite_finished,
                         /*own_weights=*/options.form == ModelForm::reference});

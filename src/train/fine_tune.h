@@ -56,10 +56,14 @@ struct FineTuneOptions {
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name, for run.json
   LaunchEnvironment launch;                             ///< which of how many processes this is
-  GroupMaker make_group;  ///< empty: there is nothing to join several with
+  std::shared_ptr<ProcessGroup> meeting;  ///< joins several before make_group's is there, or empty
+  std::function<void()> check_first;  ///< what rank 0 looks at before anything is read, or empty
+  GroupMaker make_group;              ///< empty: there is nothing to join several with
   EngineMaker make_engine;
   std::string engine = "native";  ///< what make_engine makes and where it computes, for run.json
   std::string device = "cpu";
+  std::string dropout_key = "example";  ///< or "device": by whom masks are drawn
+  std::string joined_by;                ///< what makes make_group's group, of which version
   PrecisionChooser choose_precision;    ///< asked where the recipe says auto, at a run's begin
   std::FILE* progress = nullptr;        ///< where progress is shown; nullptr: nowhere
   bool terminal = false;                ///< `progress` is one
@@ -76,7 +80,7 @@ struct FineTuneOptions {
 /// Of several processes each calls it with the same options. They agree on everything before the
 /// first step, each reads model, data and snapshot, and rank 0 alone writes, shows progress and
 /// evaluates. What goes wrong in one is said by rank 0 (the Error of the others has no text), but
-/// that a process is gone is said by each that notices.
+/// that a process is gone (elsewhere) is said by each that notices.
 RunEnd fine_tune(const FineTuneOptions& options);
 
 }  // namespace bertrand

@@ -101,6 +101,26 @@ void RunFolder::keep() {
   folder_.keep();
 }
 
+void check_run_space(const fs::path& folder, const ModelFolderContents& model, bool snapshot) {
+  constexpr size_t kSnapshotValue = 3 * sizeof(float);
+  uint64_t bytes = 0;
+  for (const ParameterInfo& info : model.parameters) {
+    bytes += static_cast<uint64_t>(info.size()) *
+             (size_of(model.type) + (snapshot ? kSnapshotValue : 0));
+  }
+  std::error_code failed;
+  const fs::space_info space = fs::space(folder, failed);
+  if (failed || space.available >= bytes) {
+    return;
+  }
+  constexpr double kMegabyte = 1e6;
+  throw Error(ErrorCode::io,
+              fmt::format("--out {}: its disk has {:.1f} MB free, and the run writes {:.1f} MB "
+                          "(model and snapshot). Make room, or give a folder on another disk.",
+                          folder.string(), static_cast<double>(space.available) / kMegabyte,
+                          static_cast<double>(bytes) / kMegabyte));
+}
+
 void check_run_folder(const RunFolderUse& use) {
   const std::string out = use.out.string();
   if (fs::exists(use.out) && !fs::is_directory(use.out)) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/files.h"
+#include "checkpoint/model_folder.h"
 
 namespace bertrand {
 
@@ -33,6 +34,11 @@ class RunFolder {
   std::map<std::string, std::optional<std::string>> before_;  ///< file to text; none: no file
   bool keep_ = false;
 };
+
+/// Throws Error (io) where the folder's disk has no room for the model, and for a `snapshot` beside
+/// it (weights and two moments): better now than after hours.
+void check_run_space(const std::filesystem::path& folder, const ModelFolderContents& model,
+                     bool snapshot);
 
 /// Throws Error (usage) unless a run may write to `out`: it is new or empty, or `resume` (it holds
 /// a snapshot), `overwrite` or, where it holds none, `overwrite_finished` says what to do with what

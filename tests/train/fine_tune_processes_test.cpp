@@ -219,6 +219,84 @@ TEST_F(ProcessesTest, AFileThatOneCannotReadIsSaidByTheFirst) {
   EXPECT_THAT(refusal(run(3), ErrorCode::io), testing::Not(HasSubstr("Rank")));
 }
 
+TEST_F(ProcessesTest, WhatTheFirstCannotWriteIsSaidOnceAndByIt) {
+  const auto full = [] { throw Error(ErrorCode::io, "steps.txt: cannot be written (full)."); };
+  for (const uint64_t at : {1U, 2U, 3U}) {  // the last one, too
+    options_.overwrite = true;
+    const auto change = [&](FineTuneOptions& options, unsigned rank) {
+      if (rank != 0) return;
+      options.run.on_step = [&, at](const TrainStep& step, double) {
+        if (step.step == at) full();
+      };
+    };
+    EXPECT_THAT(refusal(run(3, change), ErrorCode::io), HasSubstr("steps.txt")) << at;
+  }
+  const auto at_the_begin = [&](FineTuneOptions& options, unsigned rank) {
+    if (rank == 0) options.on_begin = [&](const RunSize&) { full(); };
+  };
+  EXPECT_THAT(refusal(run(2, at_the_begin), ErrorCode::io), HasSubstr("steps.txt"));
+  const auto first = [&](FineTuneOptions& options, unsigned) { options.check_first = full; };
+  EXPECT_THAT(refusal(run(2, first), ErrorCode::io), HasSubstr("steps.txt"));
+}
+
+TEST_F(ProcessesTest, TheModelThatCannotBeWrittenIsSaidByTheFirst) {
+  const auto change = [&](FineTuneOptions& options, unsigned rank) {
+    if (rank != 0) return;
+    options.run.on_step = [&](const TrainStep&, double) {
+      std::filesystem::create_directories(options_.out / "model.safetensors" / "in-the-way");
+    };
+  };
+  EXPECT_THAT(refusal(run(2, change), ErrorCode::io),
+              AllOf(HasSubstr("model.safetensors"), HasSubstr("snapshot of step 6 is kept")));
+}
+
+TEST_F(ProcessesTest, TheFirstAloneNeedsTheFileToEvaluateOn) {
+  options_.dev = options_.train;
+  const auto change = [&](FineTuneOptions& options, unsigned rank) {
+    if (rank == 1) options.dev = root_ / "nothing.json";
+  };
+  expect_end(run(2, change), RunEnd::finished);
+  options_.overwrite = true;
+  options_.dev = root_ / "nothing.json";
+  EXPECT_THAT(refusal(run(2), ErrorCode::io), HasSubstr("nothing.json"));
+}
+
+/// Other libraries may not understand each other: they are not to meet.
+TEST_F(ProcessesTest, WhatComputesIsComparedBeforeTheyAreJoined) {
+  test::ThreadGroup met(3);
+  const auto change = [&](FineTuneOptions& options, unsigned rank) {
+    options.meeting = met.member(rank);
+    options.engine = rank == 2 ? "LibTorch 2.1.0" : "native";
+    options.make_group = [](const LaunchEnvironment&) -> std::unique_ptr<ProcessGroup> {
+      throw std::runtime_error("they were joined");
+    };
+  };
+  EXPECT_THAT(refusal(run(3, change), ErrorCode::usage),
+              HasSubstr("Rank 2: The processes of a run must agree, but what computes is LibTorch "
+                        "2.1.0 here and native at rank 0"));
+}
+
+TEST_F(ProcessesTest, DevicesAndKeysOfDropoutMustAgree) {
+  const auto device = [](FineTuneOptions& options, unsigned rank) {
+    options.device = rank == 0 ? "cuda:0" : "cpu";
+  };
+  EXPECT_THAT(refusal(run(2, device), ErrorCode::usage),
+              HasSubstr("--device is cpu here and cuda at rank 0"));
+  const auto key = [](FineTuneOptions& options, unsigned rank) {
+    options.device = "cuda:" + std::to_string(rank);
+    options.dropout_key = rank == 0 ? "example" : "device";
+  };
+  EXPECT_THAT(refusal(run(2, key), ErrorCode::usage), HasSubstr("--dropout-key is device here"));
+}
+
+/// What the user chose, not the fingerprint that follows from it.
+TEST_F(ProcessesTest, AValueOfTheRecipeIsNamedBeforeFingerprints) {
+  const auto change = [](FineTuneOptions& options, unsigned rank) {
+    if (rank == 1) options.recipe_values["max_train_windows"] = "4";
+  };
+  EXPECT_THAT(refusal(run(2, change), ErrorCode::usage), HasSubstr("--max-train-windows is 4"));
+}
+
 TEST_F(ProcessesTest, AFolderThatIsNotEmptyIsRefusedByAll) {
   std::filesystem::create_directories(options_.out);
   write_file(options_.out / "mine.txt", "mine");
