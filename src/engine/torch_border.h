@@ -5,8 +5,9 @@
 /// or memory to be freed crosses it.
 ///
 /// Every structure that the program fills begins with its own size, and the table with its version
-/// and size: later versions may append members, and a smaller size says that they are not there. A
-/// member that changes its meaning raises kBertrandTorchVersion.
+/// and size: later versions may append members. A smaller size says that the last ones are not
+/// there; the plug-in then takes them as zero. A member that changes its meaning raises
+/// kBertrandTorchVersion.
 ///
 /// Functions return a BertrandTorchStatus; the sentence of what went wrong is then to be had from
 /// last_error() in the same thread, until the next call. Arrays are row-major, strings end with a
@@ -24,6 +25,7 @@ enum BertrandTorchStatus : int32_t {
   bertrand_torch_failed = 1,   ///< while running
   bertrand_torch_usage = 2,    ///< what was asked for cannot be had: an unknown device, a precision
   bertrand_torch_stopped = 3,  ///< a callback asked for it
+  bertrand_torch_elsewhere = 4,  ///< another process of the group does not answer any more
 };
 
 struct BertrandTorchEngine;
@@ -131,9 +133,10 @@ struct BertrandTorchGroupOptions {
   const char* address;  ///< of the process that holds the common store
   uint16_t port;
   uint32_t rank, count;
-  int32_t serves_store;  ///< 1: this process opens the store at `address`, others come to it
-  const char* prefix;    ///< of this run's names in the store, where others use it, too; or null
-  double timeout;        ///< seconds a process waits for the others
+  int32_t serves_store;     ///< 1: this process opens the store at `address`, others come to it
+  const char* prefix;       ///< of this run's names in the store, where others use it, too; or null
+  double timeout;           ///< seconds a process waits for the others
+  const char* own_address;  ///< this machine's in the network to go by, or null; appended
 };
 
 struct BertrandTorchTable {

@@ -41,6 +41,7 @@ class JoinedProcesses final : public TorchProcessGroup {
     border.serves_store = options.serves_store ? 1 : 0;
     border.prefix = options.prefix.empty() ? nullptr : options.prefix.c_str();
     border.timeout = options.timeout_seconds;
+    border.own_address = options.own_address.empty() ? nullptr : options.own_address.c_str();
     BertrandTorchGroup* group = nullptr;
     plugin_->check(plugin_->table().create_group(&border, &group));
     return group;

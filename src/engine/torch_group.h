@@ -17,6 +17,7 @@ struct TorchGroupOptions {
   ProcessPlace place;
   std::string address = "127.0.0.1";  ///< of the process that keeps the common store
   uint16_t port = 0;
+  std::string own_address;  ///< by which other machines reach this one; empty: gloo looks for it
   /// Whether this process keeps it; usually process 0 does, unless a launcher does so itself.
   bool serves_store = false;
   std::string prefix;             ///< of the names in a store that others use, too

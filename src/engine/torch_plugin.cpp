@@ -93,7 +93,9 @@ std::shared_ptr<const TorchPlugin> TorchPlugin::open(const fs::path& file) {
 
 void TorchPlugin::check(int32_t status) const {
   if (status != bertrand_torch_ok) {
-    throw Error(status == bertrand_torch_usage ? ErrorCode::usage : ErrorCode::runtime,
+    throw Error(status == bertrand_torch_usage       ? ErrorCode::usage
+                : status == bertrand_torch_elsewhere ? ErrorCode::elsewhere
+                                                     : ErrorCode::runtime,
                 table_->last_error());
   }
 }

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <c10/util/Exception.h>
 #include <c10/util/Logging.h>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -29,6 +31,7 @@ std::string first_line(const std::exception& error) {
   const auto* known = dynamic_cast<const c10::Error*>(&error);
   std::string text = known != nullptr ? known->what_without_backtrace() : error.what();
   text = text.substr(0, text.find('\n'));
+  text = text.substr(0, text.find(" This is typically caused by"));  // what gloo guesses
   while (!text.empty() && (text.back() == '.' || text.back() == ' ')) {
     text.pop_back();
   }
@@ -42,6 +45,22 @@ thread_local std::string last_sentence;
 int32_t fail(BertrandTorchStatus status, const std::string& sentence) {
   last_sentence = sentence;
   return status;
+}
+
+/// What the program gave, with zeroes for members it does not know of.
+template <typename Given>
+Given whole(const Given* given) {
+  Given all{};
+  std::memcpy(&all, given, std::min(given->size, sizeof all));
+  return all;
+}
+
+/// The other way: members that the program does not know of are left out.
+template <typename Asked>
+void give(const Asked& all, Asked* asked) {
+  const size_t size = std::min(asked->size, sizeof all);
+  std::memcpy(asked, &all, size);
+  asked->size = size;
 }
 
 /// Calls `work`; what it throws becomes a status and a sentence.
@@ -82,7 +101,9 @@ int32_t create_engine(const BertrandTorchConfig* config, const BertrandTorchOpti
                       const BertrandTorchParameter* parameters, size_t count,
                       BertrandTorchEngine** engine) {
   return guarded([&] {
-    *engine = std::make_unique<BertrandTorchEngine>(*config, *options, parameters, count).release();
+    *engine =
+        std::make_unique<BertrandTorchEngine>(whole(config), whole(options), parameters, count)
+            .release();
   });
 }
 
@@ -96,7 +117,7 @@ int32_t store(const BertrandTorchEngine* engine, int32_t kind, BertrandTorchWrit
 }
 
 int32_t create_group(const BertrandTorchGroupOptions* options, BertrandTorchGroup** group) {
-  return guarded([&] { *group = std::make_unique<BertrandTorchGroup>(*options).release(); });
+  return guarded([&] { *group = std::make_unique<BertrandTorchGroup>(whole(options)).release(); });
 }
 
 template <typename Value>
@@ -123,24 +144,24 @@ const BertrandTorchTable table = {
       return guarded([&] { engine->set_steps(steps); });
     },
     [](const BertrandTorchEngine* engine, BertrandTorchScaling* scaling) {
-      return guarded([&] { *scaling = engine->scaling(); });
+      return guarded([&] { give(engine->scaling(), scaling); });
     },
     [](BertrandTorchEngine* engine, const BertrandTorchScaling* scaling) {
-      return guarded([&] { engine->set_scaling(*scaling); });
+      return guarded([&] { engine->set_scaling(whole(scaling)); });
     },
     [](BertrandTorchEngine* engine, const BertrandTorchBatch* batch, float* start, float* end) {
-      return guarded([&] { engine->forward(*batch, start, end); });
+      return guarded([&] { engine->forward(whole(batch), start, end); });
     },
     [](BertrandTorchEngine* engine, const BertrandTorchBatch* batch, float* states) {
-      return guarded([&] { engine->hidden_states(*batch, states); });
+      return guarded([&] { engine->hidden_states(whole(batch), states); });
     },
     [](BertrandTorchEngine* engine, const BertrandTorchBatch* batch,
        const BertrandTorchDropout* dropout, double weight, double* loss) {
-      return guarded([&] { *loss = engine->backward(*batch, *dropout, weight); });
+      return guarded([&] { *loss = engine->backward(whole(batch), whole(dropout), weight); });
     },
     [](BertrandTorchEngine* engine, double learning_rate, const BertrandTorchOptimizer* settings,
        BertrandTorchReport* report) {
-      return guarded([&] { *report = engine->step(learning_rate, *settings); });
+      return guarded([&] { give(engine->step(learning_rate, whole(settings)), report); });
     },
     create_group,
     [](BertrandTorchGroup* group) { const std::unique_ptr<BertrandTorchGroup> end(group); },

@@ -24,7 +24,13 @@ std::chrono::milliseconds timeout_of(const BertrandTorchGroupOptions& options) {
 }
 
 std::string where(uint32_t rank, uint32_t count) {
-  return "Process " + std::to_string(rank) + " of " + std::to_string(count);
+  return "Rank " + std::to_string(rank) + " of " + std::to_string(count);
+}
+
+std::string remedy_of(const std::exception& error) {
+  return first_line(error).find("EADDRINUSE") != std::string::npos
+             ? "); give another --master-port (MASTER_PORT), the same to all of them."
+             : "); look whether all of them run and MASTER_ADDR and MASTER_PORT are right.";
 }
 
 c10::intrusive_ptr<c10d::Store> open_store(const BertrandTorchGroupOptions& options) {
@@ -41,11 +47,10 @@ c10::intrusive_ptr<c10d::Store> open_store(const BertrandTorchGroupOptions& opti
     }
     return store;
   } catch (const std::exception& error) {
-    throw Failure(bertrand_torch_failed,
-                  where(options.rank, options.count) + ": the others cannot be met at " +
-                      options.address + ":" + std::to_string(options.port) + " (" +
-                      first_line(error) +
-                      "); look whether all of them run and MASTER_ADDR and MASTER_PORT are right.");
+    throw Failure(bertrand_torch_failed, where(options.rank, options.count) +
+                                             ": the others cannot be met at " + options.address +
+                                             ":" + std::to_string(options.port) + " (" +
+                                             first_line(error) + remedy_of(error));
   }
 }
 
@@ -105,7 +110,7 @@ void Group::together(const std::function<void()>& work) const {
   try {
     work();
   } catch (const std::exception& error) {
-    throw Failure(bertrand_torch_failed,
+    throw Failure(bertrand_torch_elsewhere,
                   where(rank_, count_) + ": the others do not answer any more (" +
                       first_line(error) + "); one of them has ended or hangs.");
   }

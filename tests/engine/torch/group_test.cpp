@@ -1,6 +1,7 @@
 // Processes joined by gloo: what they exchange, and a step of all of them against
 // the same step of one.
 #include <arpa/inet.h>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -186,9 +187,51 @@ TEST(TorchGroups, OthersThatDoNotComeAreMissed) {
     FAIL() << "nobody was there to be met";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::runtime);
-    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("Process 1 of 2"),
+    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("Rank 1 of 2"),
                                              testing::HasSubstr("127.0.0.1:")));
   }
+}
+
+/// A member that the program does not know of is not looked at.
+TEST(TorchGroups, TakeOptionsOfAnEarlierProgram) {
+  BERTRAND_NEEDS_TORCH();
+  BertrandTorchGroupOptions options{};
+  options.size = offsetof(BertrandTorchGroupOptions, own_address);
+  options.own_address = "not an address";
+  options.backend = "gloo";
+  options.device = "cpu";
+  options.address = "127.0.0.1";
+  options.port = free_port();
+  options.count = 1;
+  options.serves_store = 1;
+  options.timeout = 30;
+  const BertrandTorchTable& table = built_plugin()->table();
+  BertrandTorchGroup* group = nullptr;
+  ASSERT_EQ(table.create_group(&options, &group), bertrand_torch_ok) << table.last_error();
+  table.free_group(group);
+  options.size = sizeof options;
+  options.port = free_port();
+  EXPECT_EQ(table.create_group(&options, &group), bertrand_torch_failed) << "now it is looked at";
+}
+
+TEST(TorchGroups, APortThatIsTakenIsSaidWithTheRemedy) {
+  BERTRAND_NEEDS_TORCH();
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  socklen_t size = sizeof address;
+  auto* place = reinterpret_cast<sockaddr*>(&address);
+  ASSERT_EQ(::bind(socket, place, size) + ::listen(socket, 1), 0);
+  ASSERT_EQ(::getsockname(socket, place, &size), 0);
+  TorchGroupOptions options = group_options(/*rank=*/0, /*count=*/2, ntohs(address.sin_port));
+  options.timeout_seconds = 2;
+  try {
+    make_torch_group(built_plugin(), options);
+    FAIL() << "the port is taken";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("another --master-port"));
+  }
+  ::close(socket);
 }
 
 TEST(TorchGroups, BackendsThatAreNotThere) {

@@ -66,6 +66,8 @@ void leave(ProcessGroup& group) {
   } catch (const Error& error) {
     require(std::string(error.what()).find("do not answer any more") != std::string::npos,
             error.what());
+    require(error.code() == ErrorCode::elsewhere, "that a process is gone is not its own fault");
+    require(std::string(error.what()).find("GLHF") == std::string::npos, error.what());
     return;
   }
   throw std::runtime_error("a process that is gone was not missed");
