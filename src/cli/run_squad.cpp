@@ -73,9 +73,11 @@ class RunSquad {
         flags_(flags),
         options_(options),
         trained_(flags.skip_checkpoint ? flags.output_dir / "not-kept" : flags.output_dir) {
-    if (flags.do_predict) {  // better refused now than after hours
-      data_ = Dataset::load(flags.predict_file);
-      if (flags.do_eval) check_can_evaluate(data_);
+    // Better refused now than after hours; of several processes all are to hear of it.
+    if (options.meeting) {
+      options.check_first = [this] { read_data(); };
+    } else if (is_first()) {
+      read_data();
     }
     if (!is_first()) return;
     const bool bar = flags.show_progress && ::isatty(STDERR_FILENO) != 0;
@@ -105,6 +107,12 @@ class RunSquad {
  private:
   /// Whether this is the process that writes, tells and answers.
   bool is_first() const { return options_.launch.place.rank == 0; }
+
+  void read_data() {
+    if (!flags_.do_predict) return;
+    data_ = Dataset::load(flags_.predict_file);
+    if (flags_.do_eval) check_can_evaluate(data_);
+  }
 
   /// The recipe `reference` with the flags' values.
   std::map<std::string, std::string> recipe_values() const {

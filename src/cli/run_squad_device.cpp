@@ -49,7 +49,7 @@ std::string device_text(const RunSquadFlags& flags) {
 }  // namespace
 
 void choose_device(RunSquadFlags& flags, FineTuneOptions& options) {
-  join_launch(options, flags.threads);
+  join_launch(options, flags.threads, /*meet=*/flags.do_train);
   flags.engine.device = device_text(flags);
   check_engine_choice(flags.engine);
   if (options.launch.place.count == 1 && (flags.local_rank > 0 || flags.hvd > 1)) {

@@ -67,7 +67,7 @@ void add_run_flags(CLI::App& command, RunOptions& run) {
 
 void train(Flags& flags) {
   FineTuneOptions& options = flags.options;
-  join_launch(options, flags.threads);
+  join_launch(options, flags.threads, /*meet=*/true);
   if (!flags.weights_type.empty()) {
     options.weights_type = flags.weights_type == "f16"    ? DataType::f16
                            : flags.weights_type == "bf16" ? DataType::bf16

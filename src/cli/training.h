@@ -6,8 +6,9 @@
 namespace bertrand::cli {
 
 /// Which of how many processes this is, and its threads: `threads` where that is not 0, else its
-/// share. Rank 0 speaks for all; the others tell errors only.
-void join_launch(FineTuneOptions& options, unsigned threads);
+/// share. Rank 0 speaks for all; the others tell errors only. Where they are to `meet`, for a run
+/// of all of them, it returns when all are there.
+void join_launch(FineTuneOptions& options, unsigned threads, bool meet);
 
 /// fine_tune() with what every command that trains needs besides what its user asks for: versions,
 /// the engine chosen, the process group, progress on standard error unless --quiet or

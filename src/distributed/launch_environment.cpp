@@ -124,12 +124,25 @@ ProcessPlace local_place_of(const Reader& read, const ProcessPlace& place, const
   return local;
 }
 
+/// How long the processes wait for each other.
+void set_join_timeout(const Reader& read, LaunchEnvironment& environment) {
+  constexpr uint64_t kMostSeconds = 1'000'000;
+  const auto seconds = read.number("BERTRAND_JOIN_TIMEOUT", kMostSeconds);
+  if (seconds == 0U) {
+    fail("The environment variable BERTRAND_JOIN_TIMEOUT is 0; give seconds, from 1 on.");
+  }
+  if (seconds) {
+    environment.join_timeout = static_cast<double>(*seconds);
+  }
+}
+
 /// Where rank 0 is: what is set, else what `found` offers (an empty address: nothing).
 void set_master(const Reader& read, LaunchEnvironment& environment, const std::string& found,
                 std::optional<uint16_t> port, const char* remedy) {
   if (environment.place.count == 1) {
     return;
   }
+  set_join_timeout(read, environment);
   environment.master_address = read.has("MASTER_ADDR") ? read.text("MASTER_ADDR") : found;
   const auto given = read.number("MASTER_PORT", UINT16_MAX);
   if (given == 0U) {
@@ -252,6 +265,11 @@ LaunchEnvironment launch_environment(const Variables& variables, bool terminal) 
 LaunchEnvironment launch_environment() {
   return launch_environment([](const char* name) { return std::getenv(name); },
                             ::isatty(STDIN_FILENO) != 0);
+}
+
+bool is_store_of_launcher() {
+  const char* set = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
+  return set != nullptr && std::string_view(set) == "True";
 }
 
 std::string first_slurm_host(const std::string& list) {

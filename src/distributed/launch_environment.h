@@ -24,15 +24,18 @@ struct LaunchEnvironment {
   ProcessPlace local;               ///< among those of this machine; count 0: not told
   std::string master_address = {};  ///< of rank 0's machine; empty where the process is alone
   uint16_t master_port = 0;         ///< on which rank 0 listens for the others
+  double join_timeout = 1800;       ///< seconds that the processes wait for each other
+  std::string own_address = {};     ///< by which other machines reach this one, where that is known
 };
 
 /// The value of an environment variable; nullptr where it is not set. As std::getenv.
 using Variables = std::function<const char*(const char* name)>;
 
 /// Reads the variables of the launchers, of which torchrun's come before those of Open MPI, PMI and
-/// Slurm: each may be used to start another. MASTER_ADDR and MASTER_PORT hold for all. Where they
-/// are missing under the others, they are found: the first host of Slurm's list and a port from its
-/// job; on one machine 127.0.0.1 and a port from the job of MPI.
+/// Slurm: each may be used to start another. MASTER_ADDR, MASTER_PORT and BERTRAND_JOIN_TIMEOUT
+/// (seconds) hold for all. Where the first two are missing under the others, they are found: the
+/// first host of Slurm's list and a port from its job; on one machine 127.0.0.1 and a port from the
+/// job of MPI.
 ///
 /// Slurm's variables count in a step that srun started with several tasks. The shell of salloc, the
 /// script of sbatch, and a terminal of `srun --pty` see them too, but what is run there by hand is
@@ -48,6 +51,10 @@ LaunchEnvironment launch_environment(const Variables& variables, bool terminal);
 
 /// The same of this process.
 LaunchEnvironment launch_environment();
+
+/// Whether the launcher itself serves the store on the master's port, as torchrun may: nobody else
+/// can listen there.
+bool is_store_of_launcher();
 
 /// The first host of Slurm's "node[003-005,7],login1": node003. Empty where there is none.
 std::string first_slurm_host(const std::string& list);

@@ -2,12 +2,17 @@
 
 #include <cstdlib>
 
+#include "base/error.h"
 #include "engine/cpu/cpu_engine.h"
 #include "engine/torch_engine.h"
 #include "engine/torch_group.h"
 
 namespace bertrand {
 namespace {
+
+const char* library_of(const EngineChoice& choice) {
+  return choice.library.empty() ? nullptr : choice.library.c_str();
+}
 
 TorchOptions torch_options(const EngineChoice& choice, Precision precision, unsigned threads) {
   TorchOptions options;
@@ -41,21 +46,46 @@ PrecisionChoice fastest_engine_precision(const BertConfig& config, const EngineC
   return fastest_cpu_precision(config, threads, purpose);
 }
 
-EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironment& launch) {
+unsigned count_devices(const EngineChoice& choice) {
+  const std::string type = choice.device.substr(0, choice.device.find(':'));
+  uint32_t count = 0;
+  const auto plugin = TorchPlugin::open(choice.plugin);
+  plugin->check(plugin->table().count_devices(type.c_str(), library_of(choice), &count, nullptr));
+  return count;
+}
+
+EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironment& launch,
+                               const DeviceCounter& count) {
   EngineChoice mine = choice;
   if (launch.place.count > 1) {
-    const ProcessPlace& local = launch.local.count > 0 ? launch.local : launch.place;
-    mine.device = device_of_process(choice.device, local.rank);
+    mine.device = device_of_process(choice.device, launch.local.rank);
+    if (mine.device != choice.device && launch.local.rank > 0 && count(choice) == 1) {
+      mine.device = device_of_process(choice.device, 0);
+    }
   }
   return mine;
 }
 
+void check_device(const EngineChoice& choice) {
+  if (choice.device == "cpu") {
+    return;
+  }
+  if (count_devices(choice) == 0) {
+    throw Error(ErrorCode::usage,
+                "--device " + choice.device +
+                    ": this machine shows no such device; look at its driver, or give --device "
+                    "cpu.");
+  }
+  // Asked what it can do, the plug-in looks for the very device.
+  uint32_t found = 0;
+  int32_t has_bf16 = 0;
+  const auto plugin = TorchPlugin::open(choice.plugin);
+  plugin->check(
+      plugin->table().count_devices(choice.device.c_str(), library_of(choice), &found, &has_bf16));
+}
+
 std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
                                                  const LaunchEnvironment& launch) {
-  const auto is = [](const char* name, const std::string& value) {
-    const char* set = std::getenv(name);
-    return set != nullptr && set == value;
-  };
   TorchGroupOptions options;
   options.device = choice_of_process(choice, launch).device;
   options.backend = options.device == "cpu"              ? "gloo"
@@ -65,8 +95,9 @@ std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
   options.place = launch.place;
   options.address = launch.master_address;
   options.port = launch.master_port;
+  options.own_address = launch.own_address;
   // torchrun may keep the store itself, for its own use, too, and over restarts of the processes.
-  const bool of_launcher = is("TORCHELASTIC_USE_AGENT_STORE", "True");
+  const bool of_launcher = is_store_of_launcher();
   options.serves_store = launch.place.rank == 0 && !of_launcher;
   if (of_launcher) {
     const char* restarts = std::getenv("TORCHELASTIC_RESTART_COUNT");
@@ -77,11 +108,11 @@ std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
 
 std::string kind_of_cards(const EngineChoice& choice) {
   const auto plugin = TorchPlugin::open(choice.plugin);
-  const char* library = choice.library.empty() ? nullptr : choice.library.c_str();
   for (const char* kind : {"cuda", "mlu"}) {
     // A failure means that what this kind needs is not here.
     uint32_t count = 0;
-    if (plugin->table().count_devices(kind, library, &count, nullptr) == bertrand_torch_ok &&
+    if (plugin->table().count_devices(kind, library_of(choice), &count, nullptr) ==
+            bertrand_torch_ok &&
         count > 0) {
       return kind;
     }
@@ -89,9 +120,12 @@ std::string kind_of_cards(const EngineChoice& choice) {
   return {};
 }
 
+std::string joiner_text(const EngineChoice& choice) {
+  return "LibTorch " + TorchPlugin::open(choice.plugin)->torch_version();
+}
+
 std::string engine_text(const EngineChoice& choice) {
-  return choice.is_torch() ? "LibTorch " + TorchPlugin::open(choice.plugin)->torch_version()
-                           : "native";
+  return choice.is_torch() ? joiner_text(choice) : "native";
 }
 
 }  // namespace bertrand

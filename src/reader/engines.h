@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,9 +22,21 @@ std::unique_ptr<Engine> make_engine(const BertConfig& config, const EngineChoice
 PrecisionChoice fastest_engine_precision(const BertConfig& config, const EngineChoice& choice,
                                          unsigned threads, Purpose purpose);
 
+/// How many devices of the choice's kind this process sees.
+using DeviceCounter = std::function<unsigned(const EngineChoice& choice)>;
+
+/// Through the plug-in; throws Error as TorchPlugin::open() does, and usage where the plug-in has
+/// nothing for such devices.
+unsigned count_devices(const EngineChoice& choice);
+
 /// The choice of one of several processes: where the device has no number, each process of a
-/// machine takes its own.
-EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironment& launch);
+/// machine takes its own, by its number on that machine. Where but one is to be seen (Slurm may
+/// show each process its own alone) it takes that.
+EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironment& launch,
+                               const DeviceCounter& count = count_devices);
+
+/// Throws Error (usage) where this process does not see the device chosen.
+void check_device(const EngineChoice& choice);
 
 /// Joins the processes of a run, through the plug-in, whatever engine computes: by gloo on the CPU,
 /// on devices by nccl or cncl. Throws Error: what TorchPlugin::open() and make_torch_group() throw.
@@ -33,6 +46,9 @@ std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
 /// The kind of card that the plug-in finds on this machine: "cuda", else "mlu", else nothing.
 /// Throws Error: what TorchPlugin::open() throws.
 std::string kind_of_cards(const EngineChoice& choice);
+
+/// What make_process_group() joins by: "LibTorch 2.15.0". Throws Error as TorchPlugin::open() does.
+std::string joiner_text(const EngineChoice& choice);
 
 /// "native", or "LibTorch 2.15.0", for reports.
 std::string engine_text(const EngineChoice& choice);

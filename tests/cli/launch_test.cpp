@@ -1,9 +1,15 @@
+#include "distributed/launch.h"
+
+#include <chrono>
+#include <csignal>
 #include <string>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cli/program.h"
+#include "distributed/sockets.h"
 #include "predict/small_reader.h"
 
 namespace {
@@ -55,6 +61,10 @@ TEST_F(LaunchCommand, WrongUsageIsRefused) {
   const Outcome outcome = program_.run("launch --nproc 2 --nnodes 2 -- --version");
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.err, HasSubstr("--master-port"));
+  const Outcome here = program_.run("launch --nproc 2 --nnodes 2 --master-port 29500 -- --version");
+  EXPECT_EQ(here.status, 2);
+  EXPECT_THAT(here.err, HasSubstr("--master-addr"));
+  EXPECT_EQ(here.out, "");
 }
 
 TEST_F(LaunchCommand, TrainingInSeveralNeedsWhatJoinsThem) {
@@ -62,6 +72,44 @@ TEST_F(LaunchCommand, TrainingInSeveralNeedsWhatJoinsThem) {
       program_.run("launch --nproc 2 -- " + train("run"), "BERTRAND_TORCH_PLUGIN=nowhere.so");
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("nowhere.so"), HasSubstr("BERTRAND_TORCH=ON")));
+}
+
+/// A signal to those who wait for others ends them at once.
+TEST_F(LaunchCommand, ASignalEndsTheWaitForOthers) {
+  const uint16_t port = bertrand::free_port();
+  const pid_t process =
+      program_.start("launch --nproc 2 --nnodes 2 --master-addr 127.0.0.1 --master-port " +
+                     std::to_string(port) + " -- " + train("run"));
+  std::string why;
+  for (int i = 0; i < 600; ++i) {  // until rank 0 listens
+    if (bertrand::connect_to("127.0.0.1", port, 1, why).number() >= 0) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  ::kill(process, SIGTERM);
+  EXPECT_EQ(program_.wait(process).status, 128 + SIGTERM);
+}
+
+TEST_F(LaunchCommand, WhoDoesNotComeIsNamed) {
+  const Outcome outcome = program_.run(
+      "launch --nproc 2 --nnodes 2 --join-timeout 1 --master-addr 127.0.0.1 --master-port " +
+      std::to_string(bertrand::free_port()) + " -- " + train("run"));
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("Ranks 2 and 3 did not come within 1 seconds"),
+                                 HasSubstr("launch: Rank 0 failed with exit code 1.")));
+}
+
+/// A file that one process lacks is told by the first, and ends all at once.
+TEST_F(LaunchCommand, WhatOneProcessFindsWrongEndsAll) {
+  const std::string files =
+      "--init_checkpoint model/model.safetensors --config_file model/config.json --vocab_file "
+      "model/vocab.txt --train_file data.json --predict_file nothing.json --do_train --do_predict "
+      "--output_dir out";
+  const Outcome outcome =
+      program_.run("launch --nproc 2 -- run_squad " + files, "BERTRAND_TORCH_PLUGIN=nowhere.so");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err,
+              AllOf(HasSubstr("nowhere.so"), HasSubstr("launch: Rank 0 failed with exit code 2."),
+                    Not(HasSubstr("Rank 1"))));
 }
 
 TEST_F(LaunchCommand, TrainingInOneIsAsWithoutIt) {
@@ -78,9 +126,9 @@ TEST_F(LaunchCommand, TrainReadsWhatLaunchersSay) {
   const Outcome task =
       program_.run(train("run"),
                    "SLURM_JOB_ID=7 SLURM_STEP_ID=0 SLURM_PROCID=1 SLURM_NTASKS=2 SLURM_LOCALID=1 "
-                   "SLURM_JOB_NODELIST=n1 BERTRAND_TORCH_PLUGIN=nowhere.so");
-  EXPECT_EQ(task.status, 2);
-  EXPECT_THAT(task.err, HasSubstr("Rank 1: nowhere.so"));
+                   "SLURM_JOB_NODELIST=n1 MASTER_ADDR=127.0.0.1 BERTRAND_JOIN_TIMEOUT=1");
+  EXPECT_EQ(task.status, 1);
+  EXPECT_THAT(task.err, HasSubstr("Rank 1: rank 0 was not met at 127.0.0.1:"));
   const Outcome shell =
       program_.run(train("run"), "SLURM_JOB_ID=7 SLURM_NTASKS=2 SLURM_JOB_NODELIST=n1");
   EXPECT_EQ(shell.status, 0) << shell.err;

@@ -98,6 +98,20 @@ TEST(LaunchEnvironment, ReadsTorchrun) {
   EXPECT_EQ(found.master_port, 29500);
 }
 
+TEST(LaunchEnvironment, HowLongToWaitForEachOther) {
+  const Set set = {{"RANK", "1"},
+                   {"WORLD_SIZE", "2"},
+                   {"LOCAL_RANK", "1"},
+                   {"MASTER_ADDR", "here"},
+                   {"MASTER_PORT", "29500"}};
+  EXPECT_EQ(read(set).join_timeout, 1800);
+  EXPECT_EQ(read(with(set, {{"BERTRAND_JOIN_TIMEOUT", "20"}})).join_timeout, 20);
+  for (const char* wrong : {"0", "soon", "-1"}) {
+    EXPECT_THAT(refused(with(set, {{"BERTRAND_JOIN_TIMEOUT", wrong}})),
+                HasSubstr("BERTRAND_JOIN_TIMEOUT"));
+  }
+}
+
 TEST(LaunchEnvironment, OneProcessOfTorchrunNeedsNoMore) {
   expect_place(read({{"RANK", "0"}, {"WORLD_SIZE", "1"}}), Launcher::torchrun, 0, 1, 0, 1);
 }

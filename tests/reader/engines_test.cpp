@@ -22,13 +22,34 @@ EngineChoice on(const std::string& device) {
 }
 
 TEST(Engines, EachProcessOfAMachineHasItsOwnDevice) {
+  const auto device = [](const std::string& name, const LaunchEnvironment& launch) {
+    return choice_of_process(on(name), launch, [](const EngineChoice&) { return 4U; }).device;
+  };
   const LaunchEnvironment third = launched(6, 8, {4, 2});
-  EXPECT_EQ(choice_of_process(on("cuda"), third).device, "cuda:2");
-  EXPECT_EQ(choice_of_process(on("mlu"), third).device, "mlu:2");
-  EXPECT_EQ(choice_of_process(on("cuda:1"), third).device, "cuda:1");
-  EXPECT_EQ(choice_of_process(on("cpu"), third).device, "cpu");
-  EXPECT_EQ(choice_of_process(on("cuda"), launched(3, 4, {0, 0})).device, "cuda:3");
-  EXPECT_EQ(choice_of_process(on("cuda"), LaunchEnvironment()).device, "cuda");
+  EXPECT_EQ(device("cuda", third), "cuda:2");
+  EXPECT_EQ(device("mlu", third), "mlu:2");
+  EXPECT_EQ(device("cuda:1", third), "cuda:1");
+  EXPECT_EQ(device("cpu", third), "cpu");
+  EXPECT_EQ(device("cuda", LaunchEnvironment()), "cuda");
+  EXPECT_EQ(device("cuda", launched(5, 8, {0, 1})), "cuda:1") << "LOCAL_WORLD_SIZE is not set";
+  EXPECT_EQ(device("cuda", launched(4, 8, {0, 0})), "cuda:0");
+}
+
+/// As Slurm's --gpus-per-task shows each task its own alone.
+TEST(Engines, TheOnlyDeviceThatAProcessSeesIsItsOwn) {
+  const auto device = [](const std::string& name, unsigned seen) {
+    return choice_of_process(on(name), launched(3, 4, {4, 3}),
+                             [&](const EngineChoice& choice) {
+                               EXPECT_EQ(choice.device, name);
+                               return seen;
+                             })
+        .device;
+  };
+  EXPECT_EQ(device("cuda", 1), "cuda:0");
+  EXPECT_EQ(device("mlu", 1), "mlu:0");
+  EXPECT_EQ(device("cuda", 4), "cuda:3");
+  EXPECT_EQ(device("cuda", 2), "cuda:3") << "that there are too few is said later";
+  EXPECT_EQ(device("cuda:3", 1), "cuda:3") << "as it was asked for";
 }
 
 TEST(Engines, DropoutIsKeyedByExampleOnTheCpu) {
