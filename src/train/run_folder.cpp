@@ -110,7 +110,8 @@ void check_run_space(const fs::path& folder, const ModelFolderContents& model, b
   }
   std::error_code failed;
   const fs::space_info space = fs::space(folder, failed);
-  if (failed || space.available >= bytes) {
+  const bool is_known = !failed && space.capacity > 0;  // some network folders do not say
+  if (!is_known || space.available >= bytes) {
     return;
   }
   constexpr double kMegabyte = 1e6;

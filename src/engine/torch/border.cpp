@@ -32,6 +32,9 @@ std::string first_line(const std::exception& error) {
   std::string text = known != nullptr ? known->what_without_backtrace() : error.what();
   text = text.substr(0, text.find('\n'));
   text = text.substr(0, text.find(" This is typically caused by"));  // what gloo guesses
+  if (const size_t end = text.find("] "); text[0] == '[' && end != std::string::npos) {
+    text.erase(0, end + 2);  // the place in its source
+  }
   while (!text.empty() && (text.back() == '.' || text.back() == ' ')) {
     text.pop_back();
   }
