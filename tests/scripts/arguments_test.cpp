@@ -80,7 +80,7 @@ TEST_F(Arguments, Fp16IsWhatItIsInTheReference) {
 
 TEST_F(Arguments, TakesModelFoldersAndEitherConfig) {
   const std::string model = script_.path("model").string();
-  for (const std::string checkpoint : {model, model + "/pytorch_model.bin"}) {
+  for (const std::string& checkpoint : {model, model + "/pytorch_model.bin"}) {
     const Outcome outcome = run({.checkpoint = checkpoint});
     ASSERT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_THAT(outcome.out, AllOf(HasSubstr("--init_checkpoint=" + checkpoint + " "),

@@ -125,7 +125,7 @@ TEST_F(OneKey, GoesOnAfterItWasStopped) {
               script +
               " & run=$!\n"
               "for i in $(seq 3000); do\n"
-              "  grep -q step, models/output/events.jsonl && break; sleep 0.01\n"
+              "  grep -q step\\\", models/output/events.jsonl && break; sleep 0.01\n"
               "done; kill -TERM -- -$run; wait $run'",
           "BERTRAND_MAX_STEPS=600");
   EXPECT_TRUE(script_.exists("models/output/snapshot")) << stopped.err << stopped.out;
