@@ -1,10 +1,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <tuple>
 
 #include "engine/torch/batch.h"
 #include "engine/torch_border.h"
@@ -18,7 +18,9 @@ struct FixedShape {
   int64_t windows = 0;  ///< B: windows, empty ones at the end
   int64_t longest = 0;  ///< L: tokens a window may have
 
-  auto operator<=>(const FixedShape&) const = default;
+  friend bool operator<(const FixedShape& a, const FixedShape& b) {
+    return std::tie(a.tokens, a.windows, a.longest) < std::tie(b.tokens, b.windows, b.longest);
+  }
 
   /// Tokens in steps of 64, from 1024 on of 256, from 4096 on of 512; windows to the next power of
   /// two; the longest window in steps of 64.

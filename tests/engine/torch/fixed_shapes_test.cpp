@@ -73,7 +73,7 @@ Batch windows_of(const std::vector<size_t>& lengths) {
 
 /// Shapes alike and unlike: one window or several, a power of two of them or not, just below and
 /// above a step of 64 tokens, and windows of so different lengths that they are left as they are.
-const std::vector<std::vector<size_t>> kBatches = {
+const std::vector<std::vector<size_t>> all_batches = {
     {1},  {63},       {64},         {65},        {33},           {5, 130, 64},
     {17}, {128, 128}, {60, 61, 62}, {59, 59, 3}, {1, 1, 1, 500}, {2, 1, 1, 1, 1, 1, 1, 1, 300},
     {512}};
@@ -82,7 +82,7 @@ TEST_P(TorchFixedShapes, ScoresAreTheNativeEnginesEachTime) {
   const auto native = small_engine(small_config(2, 16));
   const auto fixed = twin(*native, "1");
   for (int round = 0; round < 3; ++round) {
-    for (const std::vector<size_t>& lengths : kBatches) {
+    for (const std::vector<size_t>& lengths : all_batches) {
       expect_same_scores(*fixed, *native, windows_of(lengths), 1e-4);
     }
   }
@@ -92,7 +92,7 @@ TEST_P(TorchFixedShapes, ScoresAreTheNativeEnginesEachTime) {
 TEST_P(TorchFixedShapes, ALargeBatchIsLeftAsItIs) {
   const auto native = small_engine(small_config(1, 16, /*layers=*/1));
   const auto fixed = twin(*native, "1");
-  for (const size_t windows : {8, 9, 8, 9, 8}) {
+  for (const size_t windows : std::vector<size_t>{8, 9, 8, 9, 8}) {
     expect_same_scores(*fixed, *native, windows_of(std::vector<size_t>(windows, 509)), 1e-4);
   }
 }
@@ -137,7 +137,7 @@ TEST_P(TorchFixedShapes, Bf16IsAsCloseToF32AsWithout) {
   const auto native = small_engine(small_config(4, 16));
   const auto fixed = twin(*native, "1", Precision::bf16);
   const auto free = twin(*native, "0", Precision::bf16);
-  for (const std::vector<size_t>& lengths : kBatches) {
+  for (const std::vector<size_t>& lengths : all_batches) {
     const Batch batch = windows_of(lengths);
     const std::vector<float> expected = native->forward(batch.packed).start;
     EXPECT_LT(relative_difference(free->forward(batch.packed).start, expected), 0.05);
@@ -153,7 +153,7 @@ TEST_P(TorchFixedShapes, GradientsAreTheNativeEnginesEachTime) {
   const auto native = small_engine(small_config(2, 16));
   const auto fixed = twin(*native, "1");
   for (int round = 0; round < 3; ++round) {
-    for (const std::vector<size_t>& lengths : kBatches) {
+    for (const std::vector<size_t>& lengths : all_batches) {
       const Batch batch = windows_of(lengths);
       const double weight = 1.0 / static_cast<double>(lengths.size() + static_cast<size_t>(round));
       const double expected = native->backward(batch.packed, batch.targets, Dropout(), weight);
