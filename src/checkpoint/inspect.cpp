@@ -11,6 +11,7 @@
 #include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/model_folder.h"
+#include "model/parameters.h"
 
 namespace bertrand {
 namespace {
@@ -65,18 +66,18 @@ bool is_model_of(const fs::path& folder, const Checkpoint& weights) {
 }
 
 /// What else a file holds than the weights of the folder it lies in.
-void match_part(const BertWeights& found, const fs::path& config, Findings& notes) {
-  const size_t all = found.parameters.size() + found.missing.size();
-  notes.add(
+void match_part(const BertWeights& found, Inspection& result) {
+  const size_t all = bert_parameters(*result.config).size();
+  result.notes.add(
       fmt::format("{} of the {} parameters that {} describes are in this file, which is not "
                   "the one a model is read from there.",
-                  found.parameters.size(), all, config.string()));
+                  found.parameters.size(), all, result.config_path.string()));
 }
 
 void match(bool is_whole, Inspection& result) {
   const BertWeights found = match_weights(*result.weights, *result.config);
   result.has_span_head = found.has_span_head;
-  if (!is_whole) match_part(found, result.config_path, result.notes);
+  if (!is_whole) match_part(found, result);
   if (!is_whole && found.parameters.empty()) return;
   for (const std::string& note : found.notes) result.notes.add(note + ".");
   if (is_whole && !found.has_span_head) {

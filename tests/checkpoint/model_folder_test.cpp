@@ -232,9 +232,9 @@ TEST_F(ModelFolderTest, NamesEveryTensorThatDoesNotFitAtOnce) {
       refusal(weights),
       (folder_ / "model.safetensors").string() +
           ": its tensors are not those of the model that config.json describes:\n"
-          "  bert.embeddings.word_embeddings.weight has the shape [6,9] and should have [9,6]\n"
           "  bert.embeddings.LayerNorm.bias is missing\n"
           "  bert.encoder.layer.1.output.dense.weight is missing\n"
+          "  bert.embeddings.word_embeddings.weight has the shape [6,9] and should have [9,6]\n"
           "  qa_outputs.bias has the shape [1,2] and should have [2]\n"
           "  bert.pooler.dense.weight has the shape [6,5] and should have [6,6]\n"
           "  bert.encoder.layer.2.output.dense.bias is not a part of this model\n"
