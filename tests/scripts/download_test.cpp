@@ -1,5 +1,6 @@
 // models/data/squad/squad_download.sh against a server on the loopback.
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -69,7 +70,8 @@ TEST_F(Download, BringsTheEvaluationScriptsWhereTheyCanBeHad) {
   EXPECT_EQ(lacking.status, 0) << lacking.err;
   EXPECT_THAT(lacking.err, HasSubstr("v1.1/evaluate-v1.1.py is not needed: bertrand evaluate"));
   EXPECT_FALSE(script_.exists("v1.1/evaluate-v1.1.py"));
-  const FileServer with({{"evaluate-v1.1.py", "print(1)\n"}});
+  const std::map<std::string, std::string> script = {{"evaluate-v1.1.py", "print(1)\n"}};
+  const FileServer with(script);
   EXPECT_EQ(download(with).status, 0);
   EXPECT_EQ(script_.read("v1.1/evaluate-v1.1.py"), "print(1)\n");
 }

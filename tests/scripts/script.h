@@ -34,7 +34,9 @@ class Script {
                       "unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY\n" +
                       line + "\n");
     const int status = std::system(("bash '" + path("line").string() + "'").c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+    return {.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+            .out = read("out"),
+            .err = read("err")};
   }
 
  private:
