@@ -12,10 +12,12 @@ TEST(Error, KeepsItsSentenceAndKind) {
 }
 
 TEST(Error, EachKindHasItsExitCode) {
-  EXPECT_EQ(Error(ErrorCode::runtime, "").exit_code(), 1);
-  EXPECT_EQ(Error(ErrorCode::io, "").exit_code(), 1);
-  EXPECT_EQ(Error(ErrorCode::usage, "").exit_code(), 2);
-  EXPECT_EQ(Error(ErrorCode::bad_input, "").exit_code(), 3);
+  EXPECT_EQ(Error(ErrorCode::runtime, "It failed.").exit_code(), 1);
+  EXPECT_EQ(Error(ErrorCode::io, "It failed.").exit_code(), 1);
+  EXPECT_EQ(Error(ErrorCode::usage, "It failed.").exit_code(), 2);
+  EXPECT_EQ(Error(ErrorCode::bad_input, "It failed.").exit_code(), 3);
+  EXPECT_EQ(Error(ErrorCode::elsewhere, "It failed.").exit_code(), kElsewhereExitCode);
+  EXPECT_EQ(Error(ErrorCode::usage, "").exit_code(), kElsewhereExitCode);  // others say why
 }
 
 TEST(Error, IsCaughtAsAStandardException) {

@@ -47,8 +47,10 @@ TEST_F(RunSquadDevice, TakesTheCardsItFinds) {
     EXPECT_THAT(found.err, AllOf(HasSubstr("Computed on " + kind + "; --device cpu chooses"),
                                  HasSubstr("Nothing is computed on " + kind + ".")));
   }
-  EXPECT_THAT(run_with("cuda", "--device mlu:1").err,
+  EXPECT_THAT(run_with("mlu", "--device mlu:1").err,
               AllOf(HasSubstr("Nothing is computed on mlu:1."), Not(HasSubstr("Computed on"))));
+  EXPECT_THAT(run_with("cuda", "--device mlu:1").err,
+              HasSubstr("There are no cards of the kind mlu."));
   EXPECT_EQ(run_with("cuda", "--device cpu").status, 0);
   EXPECT_EQ(run_with("cuda", "--engine native").status, 0);
 }

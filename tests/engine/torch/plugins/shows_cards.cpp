@@ -15,7 +15,11 @@ std::string& sentence() {
 int32_t count_devices(const char* type, const char* /*library*/, uint32_t* count,
                       int32_t* /*has_bf16*/) {
   const char* kind = std::getenv("BERTRAND_TEST_CARDS");
-  if (kind == nullptr || std::strcmp(kind, type) != 0) return bertrand_torch_usage;
+  const std::string asked = std::string(type).substr(0, std::strcspn(type, ":"));
+  if (kind == nullptr || asked != kind) {
+    sentence() = "There are no cards of the kind " + asked + ".";
+    return bertrand_torch_usage;
+  }
   *count = 2;
   return bertrand_torch_ok;
 }
