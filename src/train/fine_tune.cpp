@@ -313,8 +313,7 @@ class FineTune {
         // The first error is the one to tell of.
       }
       if (has_snapshot(snapshot())) throw telling_of_snapshot(error, snapshot());
-      throw Error(error.code(),
-                  fmt::format("{} No snapshot could be kept, either.", error.what()));
+      throw Error(error.code(), fmt::format("{} No snapshot could be kept, either.", error.what()));
     }
     run_folder_->keep();
   }
