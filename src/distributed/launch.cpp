@@ -90,6 +90,9 @@ struct Process {
   LineTagger tagger;
 };
 
+/// How long one that failed itself may still run after another has ended for its sake.
+constexpr std::chrono::seconds kTimeOfCause{3};
+
 class Launch {
  public:
   explicit Launch(const LaunchOptions& options)
@@ -202,8 +205,8 @@ class Launch {
       }
     }
     int milliseconds = -1;
-    if (kill_at_) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(*kill_at_ - Clock::now());
+    if (const auto due = kill_at_ ? kill_at_ : tell_at_) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(*due - Clock::now());
       milliseconds = static_cast<int>(std::max<int64_t>(0, left.count()));
     }
     ::poll(files.data(), files.size(), milliseconds);
@@ -281,9 +284,12 @@ class Launch {
         end_.sentence += any_runs() ? " The others are ended, too." : "";
       }
     }
-    if (!std::exchange(told_to_end_, true)) {
-      send(SIGTERM);
+    // Whoever was the cause may be about to say so.
+    if (exited && of_others && any_runs() && !told_to_end_) {
+      if (!tell_at_) tell_at_ = Clock::now() + kTimeOfCause;
+      return;
     }
+    tell_to_end();
     // One that stopped of its own will has agreed with the others, which may be busy with a
     // snapshot. Any other leaves them waiting for it.
     if (!(stopped && exited) && !kill_at_) {
@@ -292,11 +298,25 @@ class Launch {
     }
   }
 
+  void tell_to_end() {
+    tell_at_.reset();
+    if (!std::exchange(told_to_end_, true)) {
+      send(SIGTERM);
+    }
+  }
+
   bool ended_by_us(int number) const {
     return (number == SIGTERM && told_to_end_) || (number == SIGKILL && killed_);
   }
 
   void kill_when_due() {
+    if (tell_at_ && Clock::now() >= *tell_at_) {
+      tell_to_end();
+      if (!kill_at_) {
+        kill_at_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                      std::chrono::duration<double>(options_.grace_seconds));
+      }
+    }
     if (kill_at_ && Clock::now() >= *kill_at_) {
       killed_ = true;
       send(SIGKILL);
@@ -309,8 +329,9 @@ class Launch {
   SignalReader signals_;
   std::vector<Process> processes_;
   bool told_to_end_ = false;
-  bool killed_ = false;            // those that did not listen
-  bool end_is_of_others_ = false;  // end_ tells of one that others ended
+  bool killed_ = false;                       // those that did not listen
+  bool end_is_of_others_ = false;             // end_ tells of one that others ended
+  std::optional<Clock::time_point> tell_at_;  // the others, after one that ended for their sake
   std::optional<Clock::time_point> kill_at_;
   LaunchEnd end_;
 };
