@@ -28,13 +28,9 @@ constexpr size_t kShownNames = 8;
 
 /// "a, b, c and 5 more".
 std::string listed(const std::vector<std::string>& names) {
-  std::string text;
-  for (size_t i = 0; i < std::min(names.size(), kShownNames); ++i) {
-    text += (i == 0 ? "" : ", ") + printable(names[i]);
-  }
-  if (names.size() <= kShownNames) return text;
-  return text +
-         fmt::format(" and {} more (bertrand inspect names all)", names.size() - kShownNames);
+  Findings shown(kShownNames);
+  for (const std::string& name : names) shown.add(printable(name));
+  return shown.list() + (shown.left_out_some() ? " (bertrand inspect names all)" : "");
 }
 
 /// F64 has finite values that F32 has not.

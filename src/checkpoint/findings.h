@@ -23,11 +23,24 @@ class Findings {
   /// Those kept; the last says how many more there are.
   std::vector<std::string> lines() const {
     std::vector<std::string> all = kept_;
-    if (count_ > most_) all.push_back("and " + std::to_string(count_ - most_) + " more");
+    if (left_out_some()) all.push_back(more());
     return all;
   }
 
+  /// The same in one line: "a, b and 4 more".
+  std::string list() const {
+    std::string text;
+    const char* before = "";
+    for (const std::string& what : kept_) text += std::exchange(before, ", ") + what;
+    return left_out_some() ? text + " " + more() : text;
+  }
+
+  /// Whether some were only counted.
+  bool left_out_some() const { return count_ > most_; }
+
  private:
+  std::string more() const { return "and " + std::to_string(count_ - most_) + " more"; }
+
   size_t most_;
   std::vector<std::string> kept_;
   size_t count_ = 0;

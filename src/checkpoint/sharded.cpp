@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "checkpoint/findings.h"
 
 namespace bertrand {
 namespace {
@@ -151,23 +152,18 @@ class ShardedCheckpoint : public Checkpoint {
 
   void refuse_missing(const std::map<std::string_view, size_t>& shards) const {
     constexpr size_t kShown = 3;
-    std::vector<std::string> missing;
+    Findings missing(kShown);
     for (const auto& [name, place] : shards) {
       const fs::path file(name);
       if (name.empty() || name == "." || name == ".." || file.filename() != file) {
         refuse("names the file \"" + printable(name) + "\", which is not one beside it");
       }
       std::error_code ignored;
-      if (!fs::exists(path_.parent_path() / file, ignored)) missing.push_back(printable(name));
+      if (!fs::exists(path_.parent_path() / file, ignored)) missing.add(printable(name));
     }
-    if (missing.empty()) return;
-    std::string shown = missing[0];
-    for (size_t i = 1; i < std::min(missing.size(), kShown); ++i) shown += ", " + missing[i];
-    if (missing.size() > kShown) {
-      shown += " and " + std::to_string(missing.size() - kShown) + " more";
-    }
-    refuse("lacks " + std::to_string(missing.size()) + " of the " + std::to_string(shards.size()) +
-           " files that it names: " + shown + "; copy what is missing here as well");
+    if (missing.count() == 0) return;
+    refuse("lacks " + std::to_string(missing.count()) + " of the " + std::to_string(shards.size()) +
+           " files that it names: " + missing.list() + "; copy what is missing here as well");
   }
 
   void open_shard(std::string_view name) {

@@ -116,8 +116,7 @@ class TfBundle : public Checkpoint {
   struct Shard {
     bool used = false;
     bool opened = false;
-    size_t lacking = 0;   // tensors and slices that lie behind its end
-    std::string lacks{};  // the first of them, quoted
+    Findings lacks{kShown};  // tensors and slices that lie behind its end
     std::optional<MappedFile> file;
   };
 
@@ -172,9 +171,7 @@ class TfBundle : public Checkpoint {
     if (entry.size > 0) ranges_.push_back({entry.shard, entry.offset, entry.size, name});
     if (shard.file && (entry.offset > shard.file->bytes().size() ||
                        entry.size > shard.file->bytes().size() - entry.offset)) {
-      if (++shard.lacking <= kShown) {
-        shard.lacks += (shard.lacking == 1 ? "\"" : ", \"") + printable(name) + '"';
-      }
+      shard.lacks.add('"' + printable(name) + '"');
     }
   }
 
@@ -182,11 +179,9 @@ class TfBundle : public Checkpoint {
   void tell_short_files() {
     for (uint32_t place = 0; place < shards_.size(); ++place) {
       const Shard& shard = shards_[place];
-      if (shard.lacking == 0) continue;
-      const std::string more =
-          shard.lacking > kShown ? fmt::format(" and {} more", shard.lacking - kShown) : "";
-      problems_.add(fmt::format("{}: is too short for {}{}; was it copied whole?",
-                                shard_path(place).string(), shard.lacks, more));
+      if (shard.lacks.count() == 0) continue;
+      problems_.add(fmt::format("{}: is too short for {}; was it copied whole?",
+                                shard_path(place).string(), shard.lacks.list()));
     }
   }
 

@@ -292,10 +292,7 @@ class Launch {
     tell_to_end();
     // One that stopped of its own will has agreed with the others, which may be busy with a
     // snapshot. Any other leaves them waiting for it.
-    if (!(stopped && exited) && !kill_at_) {
-      kill_at_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                    std::chrono::duration<double>(options_.grace_seconds));
-    }
+    if (!(stopped && exited)) kill_after_grace();
   }
 
   void tell_to_end() {
@@ -305,6 +302,12 @@ class Launch {
     }
   }
 
+  void kill_after_grace() {
+    if (kill_at_) return;
+    const std::chrono::duration<double> grace(options_.grace_seconds);
+    kill_at_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(grace);
+  }
+
   bool ended_by_us(int number) const {
     return (number == SIGTERM && told_to_end_) || (number == SIGKILL && killed_);
   }
@@ -312,10 +315,7 @@ class Launch {
   void kill_when_due() {
     if (tell_at_ && Clock::now() >= *tell_at_) {
       tell_to_end();
-      if (!kill_at_) {
-        kill_at_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                      std::chrono::duration<double>(options_.grace_seconds));
-      }
+      kill_after_grace();
     }
     if (kill_at_ && Clock::now() >= *kill_at_) {
       killed_ = true;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
+#include "cli/small_data.h"
 #include "predict/small_reader.h"
 
 namespace bertrand::test {
@@ -18,14 +19,6 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using Json = nlohmann::json;
-
-constexpr const char* kData = R"({"version": "1.1", "data": [{"paragraphs": [
-  {"context": "At night the owls hunt mice and voles.", "qas": [
-    {"id": "a", "question": "what?", "answers": [{"text": "mice", "answer_start": 23}]},
-    {"id": "b", "question": "when?", "answers": [{"text": "night", "answer_start": 3}]},
-    {"id": "c", "question": "who?", "answers": [{"text": "the owls", "answer_start": 9}]}]},
-  {"context": "The red fox ran off.", "qas": [
-    {"id": "d", "question": "who?", "answers": [{"text": "The red fox", "answer_start": 0}]}]}]}]})";
 
 fs::path standin(const std::string& folder, const std::string& name = "libtorch_mlu.so") {
   return fs::path(BERTRAND_STANDIN_MLU) / folder / name;
@@ -38,7 +31,7 @@ class MluCommands : public testing::Test {
       GTEST_SKIP() << "no libbertrand_torch.so (configure with -DBERTRAND_TORCH=ON)";
     }
     write_small_reader(program_.path("model"));
-    program_.write("data.json", kData);
+    program_.write("data.json", kSmallData);
   }
 
   /// With these variables and none that could lead to another torch_mlu.

@@ -13,6 +13,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/made_google_model.h"
 #include "cli/program.h"
+#include "predict/small_reader.h"
 
 namespace bertrand::test {
 
@@ -24,25 +25,8 @@ inline constexpr const char* kData = R"({"version": "1.1", "data": [{"paragraphs
   {"context": "the red fox ran off.", "qas": [
     {"id": "d", "question": "who?", "answers": [{"text": "the red fox", "answer_start": 0}]}]}]}]})";
 
-inline constexpr const char* kWords =
-    "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nred\nfox\n##"
-    "es\nran\noff\nwho\nwhat\nwhen\nat\nnight\n"
-    "owl\n##s\nhunt\nmice\nand\nvole\n.\n?\n,\n";
-
 inline constexpr const char* kTrain = "--do_train --train_file data.json --train_batch_size 2 ";
 inline constexpr const char* kPredict = "--do_predict --predict_file=data.json --do_eval ";
-
-inline BertConfig small_google_config() {
-  BertConfig config;
-  config.hidden_size = 16;
-  config.num_hidden_layers = 2;
-  config.num_attention_heads = 2;
-  config.intermediate_size = 32;
-  config.vocab_size = 25;
-  config.max_position_embeddings = 48;
-  config.initializer_range = 0.5;
-  return config;
-}
 
 /// Every tensor of a checkpoint, as bytes.
 inline std::map<std::string, std::string> tensors_of(const std::filesystem::path& path) {
@@ -61,7 +45,7 @@ inline std::map<std::string, std::string> tensors_of(const std::filesystem::path
 class RunSquad : public testing::Test {
  protected:
   RunSquad() {
-    write_google_model(program_.path("google"), small_google_config(), kWords);
+    write_google_model(program_.path("google"), small_reader_config(), kSmallWords);
     program_.write("data.json", kData);
     EXPECT_EQ(program_
                   .run("convert --tf_checkpoint_path google/bert_model.ckpt --bert_config_file "

@@ -13,30 +13,24 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
+#include "cli/small_data.h"
 #include "predict/small_reader.h"
 
 namespace {
 
 namespace fs = std::filesystem;
+using bertrand::test::kSmallData;
 using bertrand::test::Outcome;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 using Json = nlohmann::json;
 
-constexpr const char* kData = R"({"version": "1.1", "data": [{"paragraphs": [
-  {"context": "At night the owls hunt mice and voles.", "qas": [
-    {"id": "a", "question": "what?", "answers": [{"text": "mice", "answer_start": 23}]},
-    {"id": "b", "question": "when?", "answers": [{"text": "night", "answer_start": 3}]},
-    {"id": "c", "question": "who?", "answers": [{"text": "the owls", "answer_start": 9}]}]},
-  {"context": "The red fox ran off.", "qas": [
-    {"id": "d", "question": "who?", "answers": [{"text": "The red fox", "answer_start": 0}]}]}]}]})";
-
 class TrainCommand : public testing::Test {
  protected:
   TrainCommand() {
     bertrand::test::write_small_reader(program_.path("model"));
-    program_.write("data.json", kData);
+    program_.write("data.json", kSmallData);
   }
 
   static std::string command(const std::string& more) {
@@ -216,7 +210,8 @@ TEST_F(TrainCommand, ASignalBeforeTheFirstStepDoesToo) {
   const int pipe = open_for_reader("pipe");
   ASSERT_GE(pipe, 0);
   ::kill(process, SIGTERM);
-  EXPECT_EQ(::write(pipe, kData, std::strlen(kData)), static_cast<ssize_t>(std::strlen(kData)));
+  EXPECT_EQ(::write(pipe, kSmallData, std::strlen(kSmallData)),
+            static_cast<ssize_t>(std::strlen(kSmallData)));
   ::close(pipe);
   const Outcome outcome = program_.wait(process);
   EXPECT_EQ(outcome.status, 128 + SIGTERM) << outcome.err;

@@ -10,13 +10,13 @@
 
 namespace bertrand::test {
 
-/// Writes a model folder small enough for any test: random weights, words about foxes. What it
-/// answers means nothing but is always the same.
-inline void write_small_reader(const std::filesystem::path& folder) {
-  std::filesystem::create_directories(folder);
-  const std::filesystem::path words = folder.string() + "-words.txt";
-  std::ofstream(words) << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nred\nfox\n##es\nran\noff\nwho\n"
-                          "what\nwhen\nat\nnight\nowl\n##s\nhunt\nmice\nand\nvole\n.\n?\n,\n";
+inline constexpr const char* kSmallWords =
+    "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nred\nfox\n##"
+    "es\nran\noff\nwho\nwhat\nwhen\nat\nnight\nowl\n"
+    "##s\nhunt\nmice\nand\nvole\n.\n?\n,\n";
+
+/// Of a model of these words.
+inline BertConfig small_reader_config() {
   BertConfig config;
   config.hidden_size = 16;
   config.num_hidden_layers = 2;
@@ -25,6 +25,16 @@ inline void write_small_reader(const std::filesystem::path& folder) {
   config.vocab_size = 25;
   config.max_position_embeddings = 48;
   config.initializer_range = 0.5;  // far apart, so that no two answers score alike
+  return config;
+}
+
+/// Writes a model folder small enough for any test: random weights, words about foxes. What it
+/// answers means nothing but is always the same.
+inline void write_small_reader(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  const std::filesystem::path words = folder.string() + "-words.txt";
+  std::ofstream(words) << kSmallWords;
+  const BertConfig config = small_reader_config();
   ModelFolderContents contents;
   contents.config = config;
   contents.vocabulary = words;

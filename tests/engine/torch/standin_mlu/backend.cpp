@@ -5,28 +5,15 @@
 
 namespace torch_mlu {
 
-class ProcessGroupCNCL : public c10d::Backend {
+class ProcessGroupCNCL : public standin::DerivedOverGloo<c10d::Backend> {
  public:
-  ProcessGroupCNCL(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,
-                   std::chrono::milliseconds timeout)
-      : Backend(rank, size), group_(store, rank, size, timeout) {}
+  using DerivedOverGloo::DerivedOverGloo;
 
   static c10::intrusive_ptr<c10d::Backend> createProcessGroupCNCL(
       const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,
       const std::chrono::milliseconds& timeout);
 
   const std::string getBackendName() const override { return "cncl"; }
-  c10::intrusive_ptr<c10d::Work> allreduce(std::vector<at::Tensor>& tensors,
-                                           const c10d::AllreduceOptions& options) override {
-    return group_.allreduce(tensors, options);
-  }
-  c10::intrusive_ptr<c10d::Work> broadcast(std::vector<at::Tensor>& tensors,
-                                           const c10d::BroadcastOptions& options) override {
-    return group_.broadcast(tensors, options);
-  }
-
- private:
-  standin::GroupOverGloo group_;
 };
 
 // NOLINTNEXTLINE(readability-identifier-naming): torch_mlu's name

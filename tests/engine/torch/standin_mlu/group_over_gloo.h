@@ -23,4 +23,25 @@ class GroupOverGloo {
   c10::intrusive_ptr<c10d::Backend> gloo_;
 };
 
+/// What torch_mlu's group derives from, by gloo.
+template <typename Base>
+class DerivedOverGloo : public Base {
+ public:
+  DerivedOverGloo(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,
+                  std::chrono::milliseconds timeout)
+      : Base(rank, size), group_(store, rank, size, timeout) {}
+
+  c10::intrusive_ptr<c10d::Work> allreduce(std::vector<at::Tensor>& tensors,
+                                           const c10d::AllreduceOptions& options) override {
+    return group_.allreduce(tensors, options);
+  }
+  c10::intrusive_ptr<c10d::Work> broadcast(std::vector<at::Tensor>& tensors,
+                                           const c10d::BroadcastOptions& options) override {
+    return group_.broadcast(tensors, options);
+  }
+
+ private:
+  GroupOverGloo group_;
+};
+
 }  // namespace standin

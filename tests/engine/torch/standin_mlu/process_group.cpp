@@ -7,27 +7,15 @@ namespace torch_mlu {
 
 using Seconds = std::chrono::duration<float>;
 
-class ProcessGroupCNCL : public c10d::ProcessGroup {
+class ProcessGroupCNCL : public standin::DerivedOverGloo<c10d::ProcessGroup> {
  public:
   ProcessGroupCNCL(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,
                    Seconds timeout)
-      : ProcessGroup(rank, size),
-        group_(store, rank, size, std::chrono::duration_cast<std::chrono::milliseconds>(timeout)) {}
+      : DerivedOverGloo(store, rank, size,
+                        std::chrono::duration_cast<std::chrono::milliseconds>(timeout)) {}
 
   static c10::intrusive_ptr<c10d::ProcessGroup> createProcessGroupCNCL(
       const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, const Seconds& timeout);
-
-  c10::intrusive_ptr<c10d::Work> allreduce(std::vector<at::Tensor>& tensors,
-                                           const c10d::AllreduceOptions& options) override {
-    return group_.allreduce(tensors, options);
-  }
-  c10::intrusive_ptr<c10d::Work> broadcast(std::vector<at::Tensor>& tensors,
-                                           const c10d::BroadcastOptions& options) override {
-    return group_.broadcast(tensors, options);
-  }
-
- private:
-  standin::GroupOverGloo group_;
 };
 
 // NOLINTNEXTLINE(readability-identifier-naming): torch_mlu's name
