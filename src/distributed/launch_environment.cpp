@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <fcntl.h>
 #include <optional>
 #include <sched.h>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "distributed/descriptor.h"
 
 namespace bertrand {
 namespace {
@@ -167,13 +169,19 @@ LaunchEnvironment from_torchrun(const Reader& read) {
   return environment;
 }
 
+/// Whether this was typed into the shell that `srun --pty` started, of whatever many tasks.
+bool is_typed(const Reader& read, pid_t terminal_group) {
+  const bool has_terminal = read.has("SLURM_PTY_PORT") && terminal_group != 0;
+  return has_terminal &&
+         read.number("SLURM_TASK_PID", INT32_MAX) != static_cast<uint64_t>(terminal_group);
+}
+
 /// Slurm's own step, started by srun: what a shell by hand sees has no step, or one of the special
-/// numbers at the upper end, or a terminal.
-bool is_slurm_task(const Reader& read, bool terminal) {
+/// numbers at the upper end, or is the task of a terminal.
+bool is_slurm_task(const Reader& read, pid_t terminal_group) {
   constexpr uint64_t kFirstSpecialStep = 0xfffffff0U;
   const auto step = read.number("SLURM_STEP_ID", UINT32_MAX);
-  const bool by_hand = read.has("SLURM_PTY_PORT") && terminal;
-  return step && *step < kFirstSpecialStep && !by_hand;
+  return step && *step < kFirstSpecialStep && !is_typed(read, terminal_group);
 }
 
 /// The job's own port; steps of one job may run beside each other.
@@ -190,6 +198,7 @@ LaunchEnvironment from_slurm(const Reader& read) {
   LaunchEnvironment environment;
   environment.launcher = Launcher::slurm;
   environment.place = place_of(read, "SLURM_PROCID", count_name);
+  environment.processors = read.count("SLURM_CPUS_ON_NODE").value_or(0);
   if (environment.place.count > 1) {
     const auto rank = read.count("SLURM_LOCALID");
     if (!rank) {
@@ -246,7 +255,7 @@ LaunchEnvironment from_pmi(const Reader& read) {
 
 }  // namespace
 
-LaunchEnvironment launch_environment(const Variables& variables, bool terminal) {
+LaunchEnvironment launch_environment(const Variables& variables, pid_t terminal_group) {
   const Reader read(variables);
   if (read.has("RANK") || read.has("WORLD_SIZE")) {
     return from_torchrun(read);
@@ -255,16 +264,22 @@ LaunchEnvironment launch_environment(const Variables& variables, bool terminal) 
     return from_open_mpi(read);
   }
   // Slurm speaks PMI, too, beside its own variables; those that mpiexec inherits are of others.
-  const bool slurms_pmi = !read.has("MPI_LOCALRANKID") && is_slurm_task(read, terminal);
+  const bool slurms_pmi = !read.has("MPI_LOCALRANKID") && read.has("SLURM_STEP_ID");
   if ((read.has("PMI_RANK") || read.has("PMI_SIZE")) && !slurms_pmi) {
     return from_pmi(read);
   }
-  return is_slurm_task(read, terminal) ? from_slurm(read) : LaunchEnvironment();
+  return is_slurm_task(read, terminal_group) ? from_slurm(read) : LaunchEnvironment();
 }
 
 LaunchEnvironment launch_environment() {
-  return launch_environment([](const char* name) { return std::getenv(name); },
-                            ::isatty(STDIN_FILENO) != 0);
+  // Standard input tells nothing: it may come from elsewhere.
+  const Descriptor terminal(::open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  LaunchEnvironment environment = launch_environment(
+      [](const char* name) { return std::getenv(name); }, terminal.number() >= 0 ? ::getpgrp() : 0);
+  if (environment.processors == 0) {
+    environment.processors = static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_ONLN));
+  }
+  return environment;
 }
 
 bool is_store_of_launcher() {
@@ -309,8 +324,12 @@ unsigned slurm_tasks_of_node(const std::string& list, unsigned node) {
 }
 
 unsigned share_of_threads(const LaunchEnvironment& environment, unsigned threads, bool bound) {
-  const bool own = bound && environment.launcher != Launcher::torchrun;
-  return own ? threads : std::max(1U, threads / std::max(1U, environment.local.count));
+  const unsigned count = std::max(1U, environment.local.count);
+  if (!bound || environment.launcher == Launcher::torchrun) {
+    return std::max(1U, threads / count);
+  }
+  const unsigned processors = environment.processors;
+  return processors == 0 ? threads : std::min(threads, std::max(1U, processors / count));
 }
 
 bool is_bound() {

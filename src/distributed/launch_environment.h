@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <sys/types.h>
 
 #include "distributed/process_group.h"
 
@@ -26,6 +27,7 @@ struct LaunchEnvironment {
   uint16_t master_port = 0;         ///< on which rank 0 listens for the others
   double join_timeout = 1800;       ///< seconds that the processes wait for each other
   std::string own_address = {};     ///< by which other machines reach this one, where that is known
+  unsigned processors = 0;  ///< of this machine, for all its processes of the run; 0: not told
 };
 
 /// The value of an environment variable; nullptr where it is not set. As std::getenv.
@@ -38,8 +40,10 @@ using Variables = std::function<const char*(const char* name)>;
 /// job of MPI.
 ///
 /// Slurm's variables count in a step that srun started with several tasks. The shell of salloc, the
-/// script of sbatch, and a terminal of `srun --pty` see them too, but what is run there by hand is
-/// one process, and alone.
+/// script of sbatch, and a shell of `srun --pty` see them too, but what is run there by hand is one
+/// process, and alone. Such a shell is the task itself, and gives each command a process group of
+/// its own; what srun starts in a terminal, and what scripts start there, stays in the task's.
+/// `terminal_group` is this process's group, 0 where it has no terminal.
 ///
 /// Throws Error (usage) naming the variable where one is missing that the others want, is no
 /// number, or contradicts another.
@@ -47,7 +51,7 @@ using Variables = std::function<const char*(const char* name)>;
 /// Sources: torchrun's documentation, "Environment Variables"; the manual pages of srun, salloc and
 /// sbatch, "Output environment variables"; mpirun(1) of Open MPI, "Environment variables"; PMI-1 as
 /// MPICH's Hydra sets it.
-LaunchEnvironment launch_environment(const Variables& variables, bool terminal);
+LaunchEnvironment launch_environment(const Variables& variables, pid_t terminal_group);
 
 /// The same of this process.
 LaunchEnvironment launch_environment();
@@ -64,6 +68,8 @@ unsigned slurm_tasks_of_node(const std::string& list, unsigned node);
 
 /// Of the threads that a process of this machine may use, those that are this process's: all where
 /// it is alone or its launcher gave it processors of its own (`bound`), else its share, at least 1.
+/// Several may be bound to the same processors, all of a socket, say: then each takes its share of
+/// those that the machine has for them.
 unsigned share_of_threads(const LaunchEnvironment& environment, unsigned threads, bool bound);
 
 /// Whether this process may use a part of the machine's processors only (its affinity mask).

@@ -15,13 +15,13 @@ using testing::AllOf;
 using testing::HasSubstr;
 using Set = std::map<std::string, std::string>;
 
-LaunchEnvironment read(const Set& set, bool terminal = false) {
+LaunchEnvironment read(const Set& set, pid_t terminal_group = 0) {
   return launch_environment(
       [&](const char* name) {
         const auto found = set.find(name);
         return found == set.end() ? nullptr : found->second.c_str();
       },
-      terminal);
+      terminal_group);
 }
 
 std::string refused(const Set& set) {
@@ -162,14 +162,34 @@ TEST(LaunchEnvironment, TheShellOfASlurmJobIsOneProcess) {
   // The numbers of the steps that sbatch and salloc make for the script and the shell.
   expect_alone(read(with(sbatch, {{"SLURM_STEP_ID", "4294967291"}})));
   expect_alone(
-      read(with(sbatch, {{"SLURM_STEP_ID", "4294967290"}, {"SLURM_STEP_NUM_TASKS", "1"}}), true));
+      read(with(sbatch, {{"SLURM_STEP_ID", "4294967290"}, {"SLURM_STEP_NUM_TASKS", "1"}}), 700));
 }
 
-TEST(LaunchEnvironment, SoIsATerminalThatSrunOpened) {
-  const Set terminal = with(slurm_says, {{"SLURM_PTY_PORT", "40000"}});
-  expect_alone(read(terminal, /*terminal=*/true));
+/// What srun --pty -n 2 gives its first task, process 600, which has the terminal.
+const Set terminal_says = {{"SLURM_JOB_ID", "20"},        {"SLURM_STEP_ID", "0"},
+                           {"SLURM_PROCID", "0"},         {"SLURM_NTASKS", "2"},
+                           {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_LOCALID", "0"},
+                           {"SLURM_NODEID", "0"},         {"SLURM_STEP_TASKS_PER_NODE", "2"},
+                           {"SLURM_STEP_NODELIST", "n1"}, {"SLURM_TASK_PID", "600"},
+                           {"SLURM_PTY_PORT", "40000"}};
+
+/// A shell that is a task itself gives each command a process group of its own.
+TEST(LaunchEnvironment, SoIsTheShellOfATerminalThatSrunOpened) {
+  expect_alone(read(terminal_says, /*terminal_group=*/700));
+  expect_alone(read(with(terminal_says, {{"SLURM_TASK_PID", ""}}), 700));
+  // Slurm speaks PMI there, too (--mpi=pmi2).
+  expect_alone(read(with(terminal_says, {{"PMI_RANK", "0"}, {"PMI_SIZE", "2"}}), 700));
+}
+
+TEST(LaunchEnvironment, ATaskInATerminalIsOneOfItsStep) {
+  expect_place(read(terminal_says, /*terminal_group=*/600), Launcher::slurm, 0, 2, 0, 2);
+  // The others have no terminal.
+  expect_place(
+      read(with(terminal_says,
+                {{"SLURM_PROCID", "1"}, {"SLURM_LOCALID", "1"}, {"SLURM_TASK_PID", "601"}})),
+      Launcher::slurm, 1, 2, 1, 2);
   // srun without --pty, from such a terminal.
-  expect_place(read(terminal, /*terminal=*/false), Launcher::slurm, 3, 5, 0, 2);
+  expect_place(read(with(slurm_says, {{"SLURM_PTY_PORT", "40000"}})), Launcher::slurm, 3, 5, 0, 2);
 }
 
 TEST(LaunchEnvironment, AStepOfOneTaskIsOneProcess) {
@@ -269,6 +289,20 @@ TEST(ShareOfThreads, IsWhatTheLauncherLeavesOpen) {
   const LaunchEnvironment mpi = read(open_mpi_says);
   EXPECT_EQ(share_of_threads(mpi, 2, /*bound=*/true), 2U);
   EXPECT_EQ(share_of_threads(mpi, 8, /*bound=*/false), 2U);
+}
+
+/// Open MPI binds more than two processes to a socket each; Slurm may bind the tasks to the job's.
+TEST(ShareOfThreads, OfThoseBoundToTheSameProcessors) {
+  LaunchEnvironment mpi = read(open_mpi_says);
+  mpi.processors = 32;
+  EXPECT_EQ(share_of_threads(mpi, 16, /*bound=*/true), 8U) << "four on two sockets of 16";
+  EXPECT_EQ(share_of_threads(mpi, 8, /*bound=*/true), 8U) << "its own eight";
+  EXPECT_EQ(share_of_threads(mpi, 1, /*bound=*/true), 1U) << "a core";
+  mpi.processors = 2;
+  EXPECT_EQ(share_of_threads(mpi, 1, /*bound=*/true), 1U) << "more processes than processors";
+  const LaunchEnvironment slurm = read(with(slurm_says, {{"SLURM_CPUS_ON_NODE", "8"}}));
+  EXPECT_EQ(share_of_threads(slurm, 8, /*bound=*/true), 4U) << "two tasks in the job's eight";
+  EXPECT_EQ(share_of_threads(slurm, 4, /*bound=*/true), 4U);
 }
 
 }  // namespace
