@@ -23,6 +23,18 @@ struct Outcome {
   std::string err;
 };
 
+inline constexpr const char* kNoPlugin =
+    "no libbertrand_torch.so (configure with -DBERTRAND_TORCH=ON)";
+
+/// Whether the program finds what computes through LibTorch and joins several processes.
+inline bool has_plugin() {
+  const char* given = std::getenv("BERTRAND_TORCH_PLUGIN");
+  return std::filesystem::exists(
+      given != nullptr ? std::filesystem::path(given)
+                       : std::filesystem::path(BERTRAND_PROGRAM).parent_path().parent_path() /
+                             "lib/libbertrand_torch.so");
+}
+
 /// Runs the program in a folder of its own.
 class Program {
  public:

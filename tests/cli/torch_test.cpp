@@ -16,12 +16,6 @@ using testing::HasSubstr;
 
 constexpr const char* kAsk = "ask -q 'What do owls hunt?' -c 'At night owls hunt mice and voles.' ";
 
-bool has_plugin() {
-  return std::filesystem::exists(
-      std::filesystem::path(BERTRAND_PROGRAM).parent_path().parent_path() /
-      "lib/libbertrand_torch.so");
-}
-
 std::string train_command(const std::string& more) {
   const std::filesystem::path source = source_folder();
   return "train --model " + (source / "models/minilm-l6-squad").string() + " --train " +
@@ -52,8 +46,6 @@ TEST(TorchCommands, WithoutThePluginSayWhatToDo) {
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.err, HasSubstr("BERTRAND_TORCH=ON"));
 }
-
-constexpr const char* kNoPlugin = "no libbertrand_torch.so (configure with -DBERTRAND_TORCH=ON)";
 
 TEST(TorchCommands, AnswersAreTheNativeEngines) {
   if (!has_plugin()) GTEST_SKIP() << kNoPlugin;
