@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "places.h"
+
 namespace bertrand::test {
 
 /// The folder with the real data sets, vocabularies and golden files: $BERTRAND_SHARED, or
@@ -11,12 +13,12 @@ inline std::filesystem::path shared_folder() {
   const char* set = std::getenv("BERTRAND_SHARED");
   const std::filesystem::path folder =
       set != nullptr ? std::filesystem::path(set)
-                     : std::filesystem::path(BERTRAND_SOURCE_DIR).parent_path() / "shared";
+                     : std::filesystem::path(kSourceFolder).parent_path() / "shared";
   return std::filesystem::exists(folder / "data") ? folder : std::filesystem::path();
 }
 
 /// The project's own root, for fixtures.
-inline std::filesystem::path source_folder() { return BERTRAND_SOURCE_DIR; }
+inline std::filesystem::path source_folder() { return kSourceFolder; }
 
 }  // namespace bertrand::test
 

@@ -11,6 +11,7 @@
 #include "cli/program.h"
 #include "model/config.h"
 #include "model/parameters.h"
+#include "places.h"
 #include "shared_data.h"
 
 namespace bertrand {
@@ -85,7 +86,7 @@ TEST(Convert, TakesOnlyVocabulariesOfTheModel) {
   auto outcome = program.run("convert " + minilm + " new --vocab many.txt");
   EXPECT_EQ(outcome.status, 3);
   EXPECT_THAT(outcome.err, HasSubstr("many.txt: has 30523 pieces, but the model embeds 30522"));
-  outcome = program.run("convert " + minilm + " new --vocab " BERTRAND_PROGRAM);
+  outcome = program.run("convert " + minilm + " new --vocab " + test::kProgram);
   EXPECT_EQ(outcome.status, 3);
   EXPECT_FALSE(std::filesystem::exists(program.path("new")));
   outcome = program.run("convert " + minilm + " x.bin --vocab absent");

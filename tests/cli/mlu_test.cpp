@@ -10,6 +10,7 @@
 
 #include "cli/program.h"
 #include "cli/small_data.h"
+#include "places.h"
 #include "predict/small_reader.h"
 
 namespace bertrand::test {
@@ -21,13 +22,13 @@ using testing::HasSubstr;
 using Json = nlohmann::json;
 
 fs::path standin(const std::string& folder, const std::string& name = "libtorch_mlu.so") {
-  return fs::path(BERTRAND_STANDIN_MLU) / folder / name;
+  return fs::path(kStandinMlu) / folder / name;
 }
 
 class MluCommands : public testing::Test {
  protected:
   void SetUp() override {
-    if (*BERTRAND_STANDIN_MLU == '\0') {
+    if (*kStandinMlu == '\0') {
       GTEST_SKIP() << "no libbertrand_torch.so (configure with -DBERTRAND_TORCH=ON)";
     }
     write_small_reader(program_.path("model"));

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/temporary_folder.h"
+#include "places.h"
 
 namespace bertrand::test {
 
@@ -29,10 +30,10 @@ inline constexpr const char* kNoPlugin =
 /// Whether the program finds what computes through LibTorch and joins several processes.
 inline bool has_plugin() {
   const char* given = std::getenv("BERTRAND_TORCH_PLUGIN");
-  return std::filesystem::exists(
-      given != nullptr ? std::filesystem::path(given)
-                       : std::filesystem::path(BERTRAND_PROGRAM).parent_path().parent_path() /
-                             "lib/libbertrand_torch.so");
+  return std::filesystem::exists(given != nullptr
+                                     ? std::filesystem::path(given)
+                                     : std::filesystem::path(kProgram).parent_path().parent_path() /
+                                           "lib/libbertrand_torch.so");
 }
 
 /// Runs the program in a folder of its own.
@@ -86,7 +87,7 @@ class Program {
  private:
   std::string command(const std::string& before, const std::string& arguments) const {
     return "cd '" + folder_.path().string() + "' && exec </dev/null >out 2>err; " + before + " '" +
-           BERTRAND_PROGRAM + "' " + arguments;
+           kProgram + "' " + arguments;
   }
 
   Outcome outcome(int status) const {

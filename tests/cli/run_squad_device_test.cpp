@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/run_squad_fixture.h"
+#include "places.h"
 
 namespace bertrand::test {
 namespace {
@@ -25,9 +26,8 @@ class RunSquadDevice : public RunSquad {
 
   /// On a machine with cards of this kind.
   Outcome run_with(const std::string& kind, const std::string& flags) const {
-    return run_on(flags, "BERTRAND_TORCH_PLUGIN=" BERTRAND_TEST_PLUGINS
-                         "/libshows_cards.so BERTRAND_TEST_CARDS=" +
-                             kind);
+    return run_on(flags, std::string("BERTRAND_TORCH_PLUGIN=") + kTestPlugins +
+                             "/libshows_cards.so BERTRAND_TEST_CARDS=" + kind);
   }
 };
 

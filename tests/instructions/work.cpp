@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/cpu/cpu_engine.h"
+#include "places.h"
 #include "predict/predictor.h"
 #include "squad/answers.h"
 #include "squad/dataset.h"
@@ -27,7 +28,7 @@ void measured(const std::function<void()>& work) {
   }
 }
 
-const std::string root = BERTRAND_SOURCE_DIR;
+const std::string root = bertrand::test::kSourceFolder;
 
 Tokenizer make_tokenizer() {
   return Tokenizer(std::make_shared<const Vocabulary>(

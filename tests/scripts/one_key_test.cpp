@@ -8,6 +8,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/made_google_model.h"
+#include "places.h"
 #include "scripts/script.h"
 
 namespace bertrand::test {
@@ -39,7 +40,7 @@ class OneKey : public testing::Test {
     fs::copy(source_folder() / "data/sample/train.json", script_.path("squad/train-v1.1.json"));
     fs::copy(source_folder() / "data/sample/dev.json", script_.path("squad/dev-v1.1.json"));
     const Outcome converted =
-        script_.sh("mkdir weights && " BERTRAND_PROGRAM
+        script_.sh(std::string("mkdir weights && ") + kProgram +
                    " convert --tf_checkpoint_path google/bert_model.ckpt --bert_config_file "
                    "google/bert_config.json --pytorch_dump_path weights/pytorch_model.pt");
     EXPECT_EQ(converted.status, 0) << converted.err;
@@ -47,9 +48,8 @@ class OneKey : public testing::Test {
 
   /// On the CPU, in few steps.
   Outcome run(const std::string& line, const std::string& variables) const {
-    return script_.sh("export BERTRAND=" BERTRAND_PROGRAM
-                      " BERTRAND_DEVICE=cpu BERTRAND_MAX_STEPS=3 " +
-                      variables +
+    return script_.sh(std::string("export BERTRAND=") + kProgram +
+                      " BERTRAND_DEVICE=cpu BERTRAND_MAX_STEPS=3 " + variables +
                       " BERT_MODEL=$PWD/weights/pytorch_model.pt "
                       "BERT_INFER_MODEL=$PWD/models/output/pytorch_model.bin SQUAD_DIR=$PWD/squad\n"
                       "source env.sh; bash " +

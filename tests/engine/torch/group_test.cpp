@@ -18,6 +18,7 @@
 
 #include "base/temporary_folder.h"
 #include "engine/torch/shared_steps.h"
+#include "places.h"
 
 namespace bertrand::test {
 namespace {
@@ -41,7 +42,7 @@ class MluOfProcess {
  public:
   MluOfProcess(const std::string& standin, unsigned rank, const std::filesystem::path& folder) {
     if (standin.empty()) return;
-    const auto library = std::filesystem::path(BERTRAND_STANDIN_MLU) / standin;
+    const auto library = std::filesystem::path(kStandinMlu) / standin;
     set("BERTRAND_TEST_DEVICE", "mlu:" + std::to_string(rank));
     set("BERTRAND_TEST_LIBRARY", library / "libtorch_mlu.so");
     set("NEUWARE_HOME", library);
@@ -70,16 +71,15 @@ bool run_processes(const char* work, unsigned count, const std::filesystem::path
   std::vector<pid_t> processes;
   for (unsigned rank = 0; rank < count; ++rank) {
     const MluOfProcess mlu(standin, rank, folder);
-    std::vector<std::string> words = {BERTRAND_TORCH_PROCESS, work,
-                                      std::to_string(rank),   std::to_string(count),
-                                      std::to_string(port),   folder.string()};
+    std::vector<std::string> words = {kTorchProcess,        work,
+                                      std::to_string(rank), std::to_string(count),
+                                      std::to_string(port), folder.string()};
     std::vector<char*> arguments;
     arguments.reserve(words.size() + 1);
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     pid_t process = -1;
-    EXPECT_EQ(::posix_spawn(&process, BERTRAND_TORCH_PROCESS, nullptr, nullptr, arguments.data(),
-                            environ),
+    EXPECT_EQ(::posix_spawn(&process, kTorchProcess, nullptr, nullptr, arguments.data(), environ),
               0);
     processes.push_back(process);
   }

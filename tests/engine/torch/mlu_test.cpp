@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/cpu/small_engine.h"
+#include "places.h"
 #include "standin_mlu/counters.h"
 #include "torch_tests.h"
 
@@ -19,7 +20,7 @@ namespace {
 using testing::HasSubstr;
 
 std::string standin(const std::string& folder) {
-  return std::filesystem::path(BERTRAND_STANDIN_MLU) / folder / "libtorch_mlu.so";
+  return std::filesystem::path(kStandinMlu) / folder / "libtorch_mlu.so";
 }
 
 /// A function of the library that is open.

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/cpu/small_engine.h"
+#include "places.h"
 #include "torch_tests.h"
 
 namespace bertrand::test {
@@ -28,7 +29,7 @@ void expect_error(ErrorCode code, const testing::Matcher<std::string>& sentence,
 }
 
 void open_file(const std::string& name) {
-  TorchPlugin::open(std::filesystem::path(BERTRAND_TEST_PLUGINS) / name);
+  TorchPlugin::open(std::filesystem::path(kTestPlugins) / name);
 }
 
 TEST(TorchPlugin, OneThatIsNotThereIsNamed) {
