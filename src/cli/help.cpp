@@ -1,5 +1,6 @@
 #include "help.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -41,11 +42,17 @@ std::string row(const std::string& left, const std::string& text) {
              : fmt::format("  {:{}}{}\n", left, kTextColumn - 2, lines);
 }
 
-/// "NUMBER"; the library appends what checks a value has, behind a colon.
+/// "NUMBER"; the library appends what checks a value has, behind a colon. A colon in brackets is of
+/// the kind itself: "mlu[:N]".
 std::string kind_of_value(const CLI::Option& option) {
   if (option.get_type_size() == 0) return {};  // a flag
   const std::string name = option.get_type_name();
-  return name.substr(0, name.find(':'));
+  int open = 0;
+  const auto end = std::find_if(name.begin(), name.end(), [&open](char character) {
+    open += character == '[' ? 1 : character == ']' ? -1 : 0;
+    return open == 0 && character == ':';
+  });
+  return {name.begin(), end};
 }
 
 }  // namespace

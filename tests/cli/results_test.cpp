@@ -64,6 +64,16 @@ TEST(Help, ShowsDefaultsAndWhatIsRequired) {
   EXPECT_THAT(help, HasSubstr("[384]"));
 }
 
+TEST(Help, ShowsDevicesWithTheirNumbers) {
+  const bertrand::test::Program program;
+  for (const char* command : {"train", "predict", "evaluate", "ask"}) {
+    EXPECT_THAT(program.run(std::string(command) + " --help").out,
+                HasSubstr("--device cpu|cuda[:N]|mlu[:N]\n"))
+        << command;
+  }
+  EXPECT_THAT(program.run("run_squad --help").out, HasSubstr("--device cpu|gpu[:N]|mlu[:N]\n"));
+}
+
 TEST(Threads, AreNoMoreThanTheProcessMayUse) {
   const bertrand::test::Program program;
   bertrand::test::write_small_reader(program.path("model"));
