@@ -86,6 +86,17 @@ TEST_F(Download, RemovesWhatIsCorrupted) {
   EXPECT_TRUE(script_.exists("v1.1/train-v1.1.json"));
 }
 
+/// Also where no better one can be had: a training run would take it.
+TEST_F(Download, RemovesACorruptedFileThatWasThere) {
+  const FileServer server({{"train-v1.1.json", train_text}});
+  std::filesystem::create_directory(script_.path("v1.1"));
+  script_.write("v1.1/dev-v1.1.json", "changed");
+  const Outcome outcome = download(server);
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("v1.1/dev-v1.1.json was corrupted and is removed: its md5"));
+  EXPECT_FALSE(script_.exists("v1.1/dev-v1.1.json"));
+}
+
 TEST_F(Download, GoesOnAfterABrokenConnection) {
   FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
   server.break_after(40'000);

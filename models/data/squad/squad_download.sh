@@ -74,10 +74,15 @@ fetch() {
 
 # Brings the file $1, whose checksum is $2.
 bring() {
-  local file=$1 expected=$2 part=$1.part
-  if [[ -e $file && $(md5_of "$file") == "$expected" ]]; then
-    echo "$file is there."
-    return
+  local file=$1 expected=$2 part=$1.part found
+  if [[ -e $file ]]; then
+    found=$(md5_of "$file")
+    if [[ $found == "$expected" ]]; then
+      echo "$file is there."
+      return
+    fi
+    rm -f "$file"
+    echo "$file was corrupted and is removed: its md5 was $found and must be $expected." >&2
   fi
   mkdir -p "$(dirname "$file")"
   if [[ ! -e $part || $(md5_of "$part") != "$expected" ]]; then
@@ -89,7 +94,6 @@ bring() {
       return 1
     fi
   fi
-  local found
   found=$(md5_of "$part")
   if [[ $found != "$expected" ]]; then
     rm -f "$part"
