@@ -25,7 +25,12 @@ if ! command -v docker >/dev/null; then
   echo "run_docker.sh: there is no docker; install it first." >&2
   exit 1
 fi
-if [[ -n $(docker ps --all --quiet --filter "name=^$container\$") ]]; then
+if ! containers=$(docker ps --all --quiet --filter "name=^$container\$"); then
+  echo "run_docker.sh: docker does not answer (see the line above); begin its service, or run this as one" \
+    "who may use it." >&2
+  exit 1
+fi
+if [[ -n $containers ]]; then
   docker start "$container"
   exec docker exec -ti "$container" /bin/bash
 fi

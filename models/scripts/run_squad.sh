@@ -68,6 +68,11 @@ device=${BERTRAND_DEVICE:-${17:-mlu}}
 
 fail() { echo "[ERROR] $*" >&2; exit 1; }
 
+[[ $num_gpu =~ ^[1-9][0-9]*$ ]] ||
+  fail "num_gpu is \"$num_gpu\": give a number of cards from 1 on, as its argument or in BERTRAND_CARDS."
+((num_gpu == 1)) || [[ $hvd =~ ^(-1|[1-9][0-9]*)$ ]] ||
+  fail "hvd is \"$hvd\": give a number of processes from 1 on, or -1."
+
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bertrand=${BERTRAND:-$PWD/../build/release/bin/bertrand}
 if [[ ! -x $bertrand ]]; then
@@ -114,7 +119,9 @@ launch=() mixed=() going_on=() appending=()
 case $precision in
   cnmix) mixed=(--cnmix); [[ -z $opt_level ]] || mixed+=("--opt_level=$opt_level") ;;
   pyamp) mixed=(--pyamp) ;;
+  fp32) ;;
   fp16) echo "precision fp16: computed in fp32, as in the reference; pyamp or cnmix is mixed." >&2 ;;
+  *) echo "precision $precision is not known: computed in fp32, as in the reference; give fp32, cnmix or pyamp." >&2 ;;
 esac
 
 # One process a card. Questions are answered by one process alone, so that others would only wait.

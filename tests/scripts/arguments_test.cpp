@@ -69,11 +69,25 @@ TEST_F(Arguments, ProcessesAreThoseOfHorovodUnlessThereIsOneCard) {
   EXPECT_THAT(run({.mode = "prediction"}).out, alone);
 }
 
+TEST_F(Arguments, CardsAndProcessesAreNumbersFromOneOn) {
+  for (const char* cards : {"x", "0", "-1", "4x"}) {
+    const Outcome outcome = run({}, std::string("BERTRAND_CARDS=") + cards);
+    EXPECT_EQ(outcome.status, 1) << cards;
+    EXPECT_EQ(outcome.out, "") << cards;
+    EXPECT_THAT(outcome.err, HasSubstr(std::string("[ERROR] num_gpu is \"") + cards + "\": give"));
+  }
+  EXPECT_THAT(run({.cards = 0}).err, HasSubstr("[ERROR] num_gpu is \"0\""));
+  EXPECT_THAT(run({.hvd = 0}).err, HasSubstr("[ERROR] hvd is \"0\": give"));
+}
+
 TEST_F(Arguments, Fp16IsWhatItIsInTheReference) {
   const Outcome outcome = run({.precision = "fp16"});
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(outcome.out, Not(HasSubstr("--fp16")));
   EXPECT_THAT(outcome.err, HasSubstr("computed in fp32, as in the reference"));
+  EXPECT_THAT(run({.precision = "bf16"}).err,
+              HasSubstr("precision bf16 is not known: computed in fp32, as in the reference"));
+  EXPECT_EQ(run({.precision = "fp32"}).err.find("precision"), std::string::npos);
   EXPECT_THAT(run({.precision = "pyamp"}).out, HasSubstr(" --pyamp "));
   EXPECT_THAT(run({.precision = "cnmix"}).out, HasSubstr(" --cnmix --opt_level=O0 "));
 }
@@ -125,6 +139,19 @@ TEST_F(Arguments, TheLogHoldsWhatIsSaidAfterASignal) {
     EXPECT_THAT(script_.read("models/out/logfile.txt"), HasSubstr("a snapshot is written"))
         << signal;
   }
+}
+
+/// With a stand-in for docker that has no service to ask.
+TEST_F(Arguments, RunDockerTellsThatDockerDoesNotAnswer) {
+  stand_in("echo 'Cannot connect to the Docker daemon' >&2; exit 1");
+  fs::create_directory(script_.path("bin"));
+  fs::rename(script_.path("stand-in"), script_.path("bin/docker"));
+  const Outcome outcome =
+      script_.sh("PATH=$PWD/bin:$PATH bash '" + (source_folder() / "run_docker.sh").string() + "'");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.err,
+            "Cannot connect to the Docker daemon\nrun_docker.sh: docker does not answer (see the "
+            "line above); begin its service, or run this as one who may use it.\n");
 }
 
 TEST_F(Arguments, EnvIsReadAgainAfterItWasEdited) {
