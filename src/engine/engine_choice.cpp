@@ -27,6 +27,13 @@ bool is_device(const std::string& name) {
                      [](unsigned char digit) { return std::isdigit(digit) != 0; });
 }
 
+/// "mlu:1" of "mlu:01"; LibTorch takes no number with a zero in front.
+std::string without_zeros(const std::string& device) {
+  const size_t number = device.find(':') + 1;
+  const size_t begin = device.find_first_not_of('0', number);
+  return device.substr(0, number) + (begin == std::string::npos ? "0" : device.substr(begin));
+}
+
 }  // namespace
 
 std::string device_of_process(const std::string& device, unsigned local_rank) {
@@ -41,6 +48,11 @@ void check_engine_choice(const EngineChoice& choice) {
          "\" is not known; give cpu, cuda or mlu, the last two with a number where there are "
          "several "
          "(cuda:1).");
+  }
+  if (choice.device.find(':') != std::string::npos &&
+      without_zeros(choice.device) != choice.device) {
+    fail("--device " + choice.device + ": give the number without a zero in front, " +
+         without_zeros(choice.device) + ".");
   }
   if (choice.engine == "native" && choice.device != "cpu") {
     fail("--engine native computes on the CPU; for --device " + choice.device +

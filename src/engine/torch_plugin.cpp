@@ -75,6 +75,9 @@ std::shared_ptr<const TorchPlugin> TorchPlugin::open(const fs::path& file) {
   if (std::error_code failed; !fs::exists(found, failed)) {
     throw Error(ErrorCode::usage, found.string() + ": is not there; " + kHowToBuild + ".");
   }
+  if (std::error_code failed; fs::is_directory(found, failed)) {
+    throw Error(ErrorCode::usage, found.string() + ": is a folder; " + kHowToBuild + ".");
+  }
   using Getter = const BertrandTorchTable* (*)(uint32_t);
   const auto get = reinterpret_cast<Getter>(::dlsym(load(found), "bertrand_torch_table"));
   if (get == nullptr) {

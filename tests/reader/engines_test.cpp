@@ -73,7 +73,9 @@ TEST(Engines, WhatDoesNotGoTogetherIsNamed) {
   for (const char* device : {"", "tpu", "cuda:", "cuda:-1", "cuda:1000", "cpu:0", "mlu:x"}) {
     EXPECT_THAT(sentence(on(device)), testing::HasSubstr("--device")) << device;
   }
-  for (const char* device : {"cpu", "cuda", "cuda:0", "mlu:7"}) {
+  EXPECT_THAT(sentence(on("mlu:01")), testing::HasSubstr("without a zero in front, mlu:1."));
+  EXPECT_THAT(sentence(on("cuda:00")), testing::HasSubstr("without a zero in front, cuda:0."));
+  for (const char* device : {"cpu", "cuda", "cuda:0", "mlu:7", "mlu:10"}) {
     EXPECT_EQ(sentence(on(device)), "") << device;
   }
   EngineChoice native = on("cuda");

@@ -37,6 +37,11 @@ TEST(TorchPlugin, OneThatIsNotThereIsNamed) {
                [] { open_file("nowhere.so"); });
 }
 
+TEST(TorchPlugin, AFolderIsNone) {
+  expect_error(ErrorCode::usage, AllOf(HasSubstr(": is a folder;"), HasSubstr("--torch-plugin")),
+               [] { open_file(""); });
+}
+
 TEST(TorchPlugin, OfAnotherVersion) {
   expect_error(ErrorCode::runtime,
                AllOf(HasSubstr("libother_version.so"), HasSubstr("of another version")),
