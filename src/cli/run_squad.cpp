@@ -147,6 +147,7 @@ class RunSquad {
     options_.files = files;
     options_.train = flags_.train_file;
     options_.out = trained_;
+    options_.is_kept = !flags_.skip_checkpoint;
     options_.recipe = "reference";
     options_.recipe_values = recipe_values();
     options_.lower_case = flags_.do_lower_case;

@@ -17,13 +17,18 @@ std::string found_device(const EngineChoice& engine) {
   if (engine.engine == "native") return "cpu";
   std::string why = "The plug-in finds no cards here.";
   try {
-    const std::string kind = kind_of_cards(engine);
-    if (!kind.empty()) {
-      spdlog::info("Computed on {}; --device cpu chooses the CPU.", kind);
-      return kind;
+    const CardsFound found = find_cards(engine);
+    if (!found.kind.empty()) {
+      spdlog::info("Computed on {}; --device cpu chooses the CPU.", found.kind);
+      return found.kind;
+    }
+    if (!found.obstacle.empty()) {
+      if (!engine.library.empty()) throw Error(ErrorCode::usage, found.obstacle);
+      spdlog::warn("Computed on the CPU; cards could not be looked for. {}", found.obstacle);
+      return "cpu";
     }
   } catch (const Error& error) {
-    if (engine.is_torch() || !engine.plugin.empty()) throw;
+    if (engine.is_torch() || !engine.plugin.empty() || !engine.library.empty()) throw;
     why = error.what();
   }
   spdlog::info("Computed on the CPU; --device gpu or mlu chooses cards. {}", why);

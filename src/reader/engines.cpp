@@ -14,6 +14,12 @@ const char* library_of(const EngineChoice& choice) {
   return choice.library.empty() ? nullptr : choice.library.c_str();
 }
 
+/// By a flag or a variable.
+bool names_library(const EngineChoice& choice) {
+  const char* set = std::getenv("BERTRAND_TORCH_LIBRARY");
+  return !choice.library.empty() || (set != nullptr && *set != '\0');
+}
+
 TorchOptions torch_options(const EngineChoice& choice, Precision precision, unsigned threads) {
   TorchOptions options;
   options.device = choice.device;
@@ -106,18 +112,24 @@ std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
   return make_torch_group(TorchPlugin::open(choice.plugin), options);
 }
 
-std::string kind_of_cards(const EngineChoice& choice) {
+CardsFound find_cards(const EngineChoice& choice) {
   const auto plugin = TorchPlugin::open(choice.plugin);
-  for (const char* kind : {"cuda", "mlu"}) {
-    // A failure means that what this kind needs is not here.
+  CardsFound found;
+  for (const std::string kind : {"cuda", "mlu"}) {
     uint32_t count = 0;
-    if (plugin->table().count_devices(kind, library_of(choice), &count, nullptr) ==
-            bertrand_torch_ok &&
-        count > 0) {
-      return kind;
+    const int32_t status =
+        plugin->table().count_devices(kind.c_str(), library_of(choice), &count, nullptr);
+    if (status == bertrand_torch_ok && count > 0) {
+      return {kind, ""};
+    }
+    // Wrong usage, where nothing was named, means that what this kind needs is not here.
+    const bool is_absent =
+        status == bertrand_torch_usage && (kind != "mlu" || !names_library(choice));
+    if (status != bertrand_torch_ok && !is_absent) {
+      found.obstacle = plugin->table().last_error();
     }
   }
-  return {};
+  return found;
 }
 
 std::string joiner_text(const EngineChoice& choice) {

@@ -43,9 +43,15 @@ void check_device(const EngineChoice& choice);
 std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,
                                                  const LaunchEnvironment& launch);
 
-/// The kind of card that the plug-in finds on this machine: "cuda", else "mlu", else nothing.
-/// Throws Error: what TorchPlugin::open() throws.
-std::string kind_of_cards(const EngineChoice& choice);
+/// What the plug-in finds on this machine.
+struct CardsFound {
+  std::string kind;      ///< "cuda", else "mlu"; empty: none
+  std::string obstacle;  ///< why it could not look for some, with what to do; empty: it could
+};
+
+/// What a kind of card needs and is not installed is no obstacle; what is there and does not work
+/// is, and so is what was named and is not there. Throws Error: what TorchPlugin::open() throws.
+CardsFound find_cards(const EngineChoice& choice);
 
 /// What make_process_group() joins by: "LibTorch 2.15.0". Throws Error as TorchPlugin::open() does.
 std::string joiner_text(const EngineChoice& choice);

@@ -338,7 +338,7 @@ class FineTune {
     report_.ended = utc_time();
     write_report();
     fs::remove_all(snapshot());
-    spdlog::info("The model is in {}.", options_.out.string());
+    if (options_.is_kept) spdlog::info("The model is in {}.", options_.out.string());
     return RunEnd::finished;
   }
 

@@ -51,6 +51,7 @@ struct FineTuneOptions {
   bool overwrite_finished = false;       ///< replace it, unless it can be gone on with
   std::optional<DataType> weights_type;  ///< of the file written; empty: f32, or as the run resumed
   ModelForm form = ModelForm::transformers;  ///< of the folder written; reference: with a pooler
+  bool is_kept = true;                       ///< else the caller removes `out`: it is not told of
   RunOptions run;                            ///< `snapshot` is set to out/snapshot
   std::string program_version;
   std::map<std::string, std::string> library_versions;  ///< by name, for run.json

@@ -80,9 +80,9 @@ class MluCommands : public testing::Test {
   }
 
   /// Links to the stand-in as a Python has the packages torch_mlu and torch.
-  fs::path make_python(const std::string& folder) const {
+  fs::path make_python(const std::string& folder, const std::string& python = "python3.11") const {
     const fs::path lib = program_.path("python") / "lib";
-    const fs::path packages = lib / "python3.11/site-packages";
+    const fs::path packages = lib / python / "site-packages";
     fs::create_directories(packages / "torch_mlu/csrc/lib");
     fs::create_symlink(standin(folder), packages / "torch_mlu/csrc/lib/libtorch_mlu.so");
     return lib;
@@ -108,6 +108,7 @@ TEST_F(MluCommands, SayWhatIsWrongWithTheLibrary) {
   };
   program_.write("text.so", "no library");
   expect(2, "nowhere.so", "nowhere.so is not there; give its file by --torch-library");
+  expect(2, ".", "--device mlu: . is a folder; give its file by --torch-library");
   expect(1, "text.so", "cannot be loaded");
   expect(1, standin("no_device"), "brings LibTorch no devices");
   expect(1, standin("python"), "undefined symbol: standin_");
@@ -135,15 +136,19 @@ TEST_F(MluCommands, FindTheLibrary) {
 
 /// The symbols of Python's part come from the libraries beside it; no Python is run.
 TEST_F(MluCommands, OpenALibraryWithPartsForPython) {
-  const fs::path lib = make_python("python");
-  const fs::path torch = lib / "python3.11/site-packages/torch/lib";
+  const std::string python = "python3.99";  // of which the system has no libpython
+  const fs::path lib = make_python("python", python);
+  const fs::path torch = lib / python / "site-packages/torch/lib";
   fs::create_directories(torch);
   fs::create_symlink(standin("python", "libtorch_python.so"), torch / "libtorch_python.so");
   const std::string variables = "VIRTUAL_ENV=" + lib.parent_path().string();
   const Outcome without = ask("--device mlu", variables);
   EXPECT_EQ(without.status, 1);
-  EXPECT_THAT(without.err, HasSubstr("undefined symbol"));
-  fs::create_symlink(standin("python", "libpython3.11.so"), lib / "libpython3.11.so.1.0");
+  EXPECT_THAT(without.err,
+              AllOf(HasSubstr("undefined symbol"),
+                    HasSubstr("(libpython3.99.so.1.0: cannot open shared object file"),
+                    HasSubstr("install the package libpython3.99, or set LD_LIBRARY_PATH")));
+  fs::create_symlink(standin("python", "libpython3.11.so"), lib / "libpython3.99.so.1.0");
   const Outcome outcome = ask("--device mlu", variables);
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   expect_computed_there(1);
@@ -217,15 +222,38 @@ TEST_F(MluCommands, SayThatTheMemoryIsFull) {
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("memory is full"), HasSubstr("--batch-tokens")));
 }
 
+constexpr const char* kRunSquad =
+    "run_squad --init_checkpoint model --do_train --train_file data.json --do_predict "
+    "--predict_file data.json --do_eval --max_query_length 8 --max_steps 2 "
+    "--train_batch_size 2 --output_dir squad --threads 1 ";
+
 TEST_F(MluCommands, RunSquadTakesTheDevice) {
-  const Outcome outcome =
-      run("run_squad --init_checkpoint model --do_train --train_file data.json --do_predict "
-          "--predict_file data.json --do_eval --max_query_length 8 --max_steps 2 "
-          "--train_batch_size 2 --output_dir squad --threads 1 " +
-          on_mlu());
+  const Outcome outcome = run(kRunSquad + on_mlu());
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_TRUE(fs::exists(program_.path("squad/predictions.json")));
   expect_computed_there(1);
+}
+
+/// Hours on the CPU, where there are cards, are not to go unexplained.
+TEST_F(MluCommands, RunSquadSaysWhyItDidNotFindTheCards) {
+  make_python("backend");
+  const std::string library =
+      "python/lib/python3.11/site-packages/torch_mlu/csrc/lib/libtorch_mlu.so";
+  fs::remove(program_.path(library));
+  program_.write(library, "no library");
+  const std::string cannot = "libtorch_mlu.so cannot be loaded (";
+  const Outcome found =
+      run(kRunSquad + std::string("--quiet"), "VIRTUAL_ENV=" + program_.path("python").string());
+  EXPECT_EQ(found.status, 0);
+  EXPECT_THAT(found.err, AllOf(HasSubstr("Computed on the CPU; cards could not be looked for. "),
+                               HasSubstr(cannot)));
+  const Outcome set = run(kRunSquad, "BERTRAND_TORCH_LIBRARY=/nowhere.so");
+  EXPECT_EQ(set.status, 0);
+  EXPECT_THAT(set.err, HasSubstr("/nowhere.so is not there"));
+  const Outcome named = run(kRunSquad + std::string("--torch-library ") + library);
+  EXPECT_EQ(named.status, 2);  // who names it wants it
+  EXPECT_THAT(named.err, HasSubstr(cannot));
+  EXPECT_THAT(run(kRunSquad).err, HasSubstr("The plug-in finds no cards here."));
 }
 
 }  // namespace

@@ -229,6 +229,7 @@ TEST_F(RunSquad, SkipCheckpointKeepsNoWeightsAndTouchesNone) {
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(program_.read("run/pytorch_model.bin"), "mine");
   EXPECT_FALSE(exists("run/not-kept"));
+  EXPECT_THAT(outcome.err, testing::Not(HasSubstr("not-kept")));
   EXPECT_EQ(json("run/predictions.json").size(), 4U);
 }
 

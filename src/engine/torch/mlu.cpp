@@ -54,22 +54,65 @@ void share_libtorch() {
 
 bool has(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
 
+/// "libpython3.10" of ".../libpython3.10.so.1.0", as distributions name the package; empty where it
+/// is no libpython.
+std::string python_package(const fs::path& library) {
+  const std::string name = library.filename().string();
+  return name.starts_with("libpython") ? name.substr(0, name.find(".so")) : "";
+}
+
+/// Why a library cannot be loaded; `python` says so of those of Python, with what to do.
+struct Obstacle {
+  std::string why;
+  std::string python;
+};
+
+/// Both of Python's, the later of which wants the earlier. Returns what hinders them.
+std::string load_python(const fs::path& torch_mlu) {
+  std::string obstacles;
+  for (const fs::path& library : python_libraries(torch_mlu)) {
+    std::string why;
+    if (load(library, why) != nullptr) {
+      continue;
+    }
+    obstacles += (obstacles.empty() ? "" : "; ") + why;
+    if (const std::string package = python_package(library); !package.empty()) {
+      obstacles += ": install the package " + package +
+                   ", or set LD_LIBRARY_PATH to the folder of " + library.filename().string();
+    }
+  }
+  return obstacles;
+}
+
 /// Libraries it may need that a Python process would have loaded are loaded before a second try: no
 /// interpreter is started.
-void* load_with_others(const fs::path& file, std::string& why) {
-  std::string ignored;
+void* load_with_others(const fs::path& file, Obstacle& obstacle) {
+  std::string& why = obstacle.why;
   void* handle = load(file, why);
   if (handle == nullptr && has(why, "libtorch.so")) {
+    std::string ignored;  // it is missed again
     load(libtorch_folder() / "libtorch.so", ignored);
     handle = load(file, why);
   }
   if (handle == nullptr && (has(why, "undefined symbol") || has(why, "python"))) {
-    for (const fs::path& library : python_libraries(file)) {
-      load(library, ignored);
-    }
+    obstacle.python = load_python(file);
     handle = load(file, why);
   }
   return handle;
+}
+
+/// What Python's libraries lack comes first: a symbol missing may be theirs.
+[[noreturn]] void fail_to_load(const fs::path& file, const Obstacle& obstacle) {
+  std::string sentence = file.string() + " cannot be loaded (" + obstacle.why + "). ";
+  if (!obstacle.python.empty()) {
+    sentence += "It may want symbols of Python's libraries, which cannot be loaded either (" +
+                obstacle.python + "). ";
+  }
+  fail(bertrand_torch_failed,
+       sentence +
+           "Where a library is missing, set LD_LIBRARY_PATH to $NEUWARE_HOME/lib64; where a symbol "
+           "is, it was made for another LibTorch than " TORCH_VERSION
+           ": build libbertrand_torch.so with the one it came with, by -DBERTRAND_TORCH_DIR=");
 }
 
 fs::path file_of(const char* library) {
@@ -85,6 +128,9 @@ fs::path file_of(const char* library) {
   }
   if (std::error_code failed; !fs::exists(file, failed)) {
     fail(bertrand_torch_usage, file.string() + " is not there; " + kHowToGive);
+  }
+  if (std::error_code failed; fs::is_directory(file, failed)) {
+    fail(bertrand_torch_usage, file.string() + " is a folder; " + kHowToGive);
   }
   return fs::absolute(file);  // with a slash in it dlopen takes a path as it is
 }
@@ -122,14 +168,10 @@ void open_mlu(const char* library) {
     return;
   }
   share_libtorch();
-  std::string why;
-  void* handle = load_with_others(file, why);
+  Obstacle obstacle;
+  void* handle = load_with_others(file, obstacle);
   if (handle == nullptr) {
-    fail(bertrand_torch_failed,
-         file.string() + " cannot be loaded (" + why +
-             "). Where a library is missing, set LD_LIBRARY_PATH to $NEUWARE_HOME/lib64; where a "
-             "symbol is, it was made for another LibTorch than " TORCH_VERSION
-             ": build libbertrand_torch.so with the one it came with, by -DBERTRAND_TORCH_DIR=");
+    fail_to_load(file, obstacle);
   }
   take_name(file);
   known.handle = handle;
