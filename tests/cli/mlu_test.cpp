@@ -202,6 +202,27 @@ TEST_F(MluCommands, AResumedRunIsTheSameRun) {
   expect_computed_there(6);
 }
 
+/// Kernels of newer versions and cards are taken where the library has them and says that they
+/// serve: in 16 bits for attention, for AdamW with its bias correction always.
+TEST_F(MluCommands, TakeTheKernelsThatTheLibraryHas) {
+  for (const std::string precision : {"fp32", "bf16"}) {
+    const std::string how = on_mlu() + "--overwrite --precision " + precision;
+    ASSERT_EQ(train("--out without " + how).status, 0);
+    const Json without = Json::parse(program_.read("report"));
+    EXPECT_EQ(without.at("fused_attention"), 0);
+    EXPECT_EQ(without.at("fused_steps"), 0);
+    expect_computed_there(1);
+    const Outcome outcome =
+        run(train_command("--batch-size 2 --out with " + how), "STANDIN_MLU_FUSED=1");
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    const Json with = Json::parse(program_.read("report"));
+    EXPECT_EQ(with.at("fused_attention") > 0, precision == "bf16");
+    EXPECT_EQ(with.at("fused_steps"), 2 * json("with/run.json").at("steps").get<int>());
+    expect_computed_there(1);
+    EXPECT_NEAR(loss("with") / loss("without"), 1, precision == "bf16" ? 1e-2 : 1e-4);
+  }
+}
+
 TEST_F(MluCommands, FourProcessesTrainAsOneDoes) {
   ASSERT_EQ(run(train_command("--out alone --batch-size 4")).status, 0);
   for (const char* folder : {"backend", "process_group", "plain"}) {

@@ -64,6 +64,15 @@ at::Tensor written_out(const Heads& bucket, const at::Tensor& valid, double draw
   return at::matmul(probabilities.to(bucket.value.scalar_type()), bucket.value);
 }
 
+/// The library knows which card it is, and what its kernels take; 0 and less stand for none.
+at::Tensor asked(const Heads& bucket, const at::Tensor& valid, double drawn) {
+  const int64_t kernel =
+      valid.defined()
+          ? at::_fused_sdp_choice(bucket.query, bucket.key, bucket.value, valid, drawn)
+          : at::_fused_sdp_choice(bucket.query, bucket.key, bucket.value, /*attn_mask=*/{}, drawn);
+  return (kernel > 0 ? fused : written_out)(bucket, valid, drawn);
+}
+
 at::Tensor padded(BucketAttention attend, const Heads& packed, int64_t heads,
                   const DeviceBatch& batch, const PassDropout& dropout) {
   const int64_t hidden = packed.query.size(1);
@@ -105,6 +114,8 @@ at::Tensor attention(AttentionKind kind, const at::Tensor& query, const at::Tens
       return padded(fused, packed, heads, batch, dropout);
     case AttentionKind::padded_plain:
       return padded(written_out, packed, heads, batch, dropout);
+    case AttentionKind::padded_asked:
+      return padded(asked, packed, heads, batch, dropout);
     case AttentionKind::packed:
       return over_packed(packed, heads, batch, dropout);
     default:

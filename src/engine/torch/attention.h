@@ -13,6 +13,7 @@ enum class AttentionKind {
   plain,         ///< window by window, softmax written out; dropout masks may be ours
   padded,        ///< LibTorch's fused kernel over windows padded into buckets
   padded_plain,  ///< the same, softmax written out, for devices that may have no such kernel
+  padded_asked,  ///< one or the other, as the device's library says of each bucket
   packed,        ///< LibTorch's kernel over windows of any length, 16 bits, on devices that have it
 };
 

@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include "engine/torch/failure.h"
+#include "engine/torch/kernels.h"
 #include "engine/torch/mlu.h"
 #ifdef BERTRAND_TORCH_CUDA
 #include "engine/torch/cuda.h"
@@ -104,6 +105,12 @@ bool has_bf16(const c10::Device& device) {
 }
 
 bool has_fused_attention(const c10::Device& device) { return device.is_cpu() || device.is_cuda(); }
+
+bool tells_fused_attention(const c10::Device& device) {
+  constexpr auto kOwn = c10::DispatchKey::PrivateUse1;
+  return device.type() == c10::kPrivateUse1 && has_kernel("aten::_fused_sdp_choice", "", kOwn) &&
+         has_kernel("aten::scaled_dot_product_attention", "", kOwn);
+}
 
 PackedAttention packed_attention([[maybe_unused]] const c10::Device& device) {
 #ifdef BERTRAND_TORCH_CUDA

@@ -21,6 +21,11 @@ bool has_bf16(const c10::Device& device);
 /// into elsewhere changes from version to version.
 bool has_fused_attention(const c10::Device& device);
 
+/// Whether the device's own library computes attention over padded windows, and says, when it is
+/// asked with the tensors, if that is one kernel: on the card, for their type and shape. torch_mlu
+/// does from LibTorch 2.4 on.
+bool tells_fused_attention(const c10::Device& device);
+
 /// Whether LibTorch's attention over windows of any length runs there in 16 bits (flash), and
 /// in 32.
 struct PackedAttention {

@@ -207,8 +207,9 @@ Pass TorchEngine::pass(bool plain_attention) const {
     if (packed.of_16_bits && products_ != at::kFloat && fits) {
       result.attention = AttentionKind::packed;
     } else {
-      result.attention =
-          has_fused_attention(device_) ? AttentionKind::padded : AttentionKind::padded_plain;
+      result.attention = has_fused_attention(device_)     ? AttentionKind::padded
+                         : tells_fused_attention(device_) ? AttentionKind::padded_asked
+                                                          : AttentionKind::padded_plain;
     }
   }
   if (device_.is_cuda()) {

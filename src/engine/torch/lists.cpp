@@ -1,8 +1,9 @@
 #include "engine/torch/lists.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <cstddef>
+
+#include "engine/torch/kernels.h"
 
 namespace bertrand::plugin {
 namespace {
@@ -10,11 +11,8 @@ namespace {
 /// By a kernel for all devices, which takes a list apart there. Those that bring some kernels for
 /// lists of their own do not bring all.
 bool has_list_operators(const c10::Device& device) {
-  if (device.is_cpu() || device.is_cuda()) {
-    return true;
-  }
-  const auto found = c10::Dispatcher::singleton().findSchema({"aten::_foreach_mul_", "Scalar"});
-  return found && found->hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutograd);
+  return device.is_cpu() || device.is_cuda() ||
+         has_kernel("aten::_foreach_mul_", "Scalar", c10::DispatchKey::CompositeExplicitAutograd);
 }
 
 template <typename Work>

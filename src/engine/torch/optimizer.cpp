@@ -7,6 +7,8 @@
 #include <torch/version.h>
 #include <utility>
 
+#include "engine/torch/kernels.h"
+
 namespace bertrand::plugin {
 namespace {
 
@@ -41,10 +43,14 @@ std::vector<at::Scalar> factors(const BertrandTorchOptimizer& settings, double g
   return all;
 }
 
-/// LibTorch's one kernel of a whole step; for the CPU there is one only in later versions.
+/// LibTorch's one kernel of a whole step; for the CPU there is one only in later versions, and
+/// torch_mlu has one from 1.25 on.
 bool has_fused_adamw(const at::Tensor& parameter) {
   constexpr bool kOnCpu = TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 6;
-  return parameter.is_cuda() || (kOnCpu && parameter.is_cpu());
+  if (parameter.is_cpu() || parameter.is_cuda()) {
+    return kOnCpu || parameter.is_cuda();
+  }
+  return has_kernel("aten::_fused_adamw_", "", c10::DispatchKey::PrivateUse1);
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ struct Counters {
     std::ostringstream line;
     line << R"({"operators": )" << counts.operators << R"(, "fallbacks": ")" << names()
          << R"(", "to_device": )" << counts.to_device << R"(, "to_host": )" << counts.to_host
-         << "}\n";
+         << R"(, "fused_attention": )" << counts.fused_attention << R"(, "fused_steps": )"
+         << counts.fused_steps << "}\n";
     std::ofstream(report, std::ios::app) << line.str() << std::flush;
   }
 };
@@ -47,6 +48,8 @@ void count(uint64_t StandinMluCounts::*which) {
 void count_operator() { count(&StandinMluCounts::operators); }
 void count_to_device() { count(&StandinMluCounts::to_device); }
 void count_to_host() { count(&StandinMluCounts::to_host); }
+void count_fused_attention() { count(&StandinMluCounts::fused_attention); }
+void count_fused_step() { count(&StandinMluCounts::fused_steps); }
 
 void count_fallback(const std::string& name) {
   count(&StandinMluCounts::fallbacks);

@@ -12,6 +12,8 @@ void count_operator();
 void count_fallback(const std::string& name);
 void count_to_device();
 void count_to_host();
+void count_fused_attention();
+void count_fused_step();
 
 }  // namespace standin
 
@@ -21,6 +23,7 @@ struct StandinMluCounts {
   uint64_t operators;  ///< run on the device
   uint64_t fallbacks;  ///< of these, ones that the device has no kernel for
   uint64_t to_device, to_host;
+  uint64_t fused_attention, fused_steps;  ///< calls of kernels that $STANDIN_MLU_FUSED brings
 };
 void standin_mlu_counts(struct StandinMluCounts* counts);
 
