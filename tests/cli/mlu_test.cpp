@@ -81,7 +81,7 @@ class MluCommands : public testing::Test {
 
   /// Links to the stand-in as a Python has the packages torch_mlu and torch.
   fs::path make_python(const std::string& folder, const std::string& python = "python3.11") const {
-    const fs::path lib = program_.path("python") / "lib";
+    fs::path lib = program_.path("python") / "lib";
     const fs::path packages = lib / python / "site-packages";
     fs::create_directories(packages / "torch_mlu/csrc/lib");
     fs::create_symlink(standin(folder), packages / "torch_mlu/csrc/lib/libtorch_mlu.so");
@@ -179,9 +179,10 @@ TEST_F(MluCommands, TrainsAsTheCpuDoes) {
   expect_computed_there(1);
   for (const auto& [first, second] :
        {std::pair{on_mlu(), std::string()}, std::pair{std::string(), on_mlu()}}) {
-    const std::string flags = "--out run --dropout-key example ";
-    ASSERT_EQ(train(flags + "--stop-after-steps 3 --overwrite " + first).status, 0);
-    const Outcome ended = train(flags + "--resume " + second);
+    ASSERT_EQ(
+        train("--out run --dropout-key example --stop-after-steps 3 --overwrite " + first).status,
+        0);
+    const Outcome ended = train("--out run --dropout-key example --resume " + second);
     ASSERT_EQ(ended.status, 0) << ended.err;
     EXPECT_NEAR(loss("run") / loss("cpu"), 1, 1e-4);
   }
