@@ -8,6 +8,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <string_view>
 #include <torch/version.h>
 
 #include "engine/torch/device.h"
@@ -27,10 +28,24 @@ struct BertrandTorchGroup : bertrand::plugin::Group {
 
 namespace bertrand::plugin {
 
+namespace {
+
+/// c10d has NCCL's own reason in the line behind this one.
+std::string last_error_of(const std::string& text) {
+  constexpr std::string_view kMark = "Last error:";
+  const size_t mark = text.find(kMark);
+  const size_t begin = mark == std::string::npos
+                           ? std::string::npos
+                           : text.find_first_not_of(" \n", mark + kMark.size());
+  return begin == std::string::npos ? "" : text.substr(begin, text.find('\n', begin) - begin);
+}
+
+}  // namespace
 std::string first_line(const std::exception& error) {
   const auto* known = dynamic_cast<const c10::Error*>(&error);
   std::string text = known != nullptr ? known->what_without_backtrace() : error.what();
   text = text.substr(0, text.find('\n'));
+  const std::string reason = last_error_of(text);
   text = text.substr(0, text.find(" This is typically caused by"));  // what gloo guesses
   if (const size_t end = text.find("] "); text[0] == '[' && end != std::string::npos) {
     text.erase(0, end + 2);  // the place in its source
@@ -38,7 +53,7 @@ std::string first_line(const std::exception& error) {
   while (!text.empty() && (text.back() == '.' || text.back() == ' ')) {
     text.pop_back();
   }
-  return text;
+  return reason.empty() ? text : text + "; " + reason;
 }
 
 namespace {

@@ -199,6 +199,30 @@ TEST(TorchGroups, TakeOptionsOfAnEarlierProgram) {
   options.size = offsetof(BertrandTorchGroupOptions, own_address);
   options.own_address = "not an address";
   options.backend = "gloo";
+/// NCCL and CNCL join in their first exchange. What they say there is their own fault's cause, not
+/// that others are gone; c10d has it in the last of several lines.
+TEST(TorchGroups, WhatHindersThemIsSaidWhenTheyJoin) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  const MluOfProcess mlu("backend", /*rank=*/0, folder.path());
+  ::setenv("STANDIN_MLU_REFUSES",
+           "NCCL error in: NCCLUtils.cpp:77, invalid usage, NCCL version 2.27.5\n"
+           "ncclInvalidUsage: This usually reflects invalid usage of NCCL library.\n"
+           "Last error:\nDuplicate GPU detected : rank 1 and rank 0 both on one\n",
+           /*overwrite=*/1);
+  try {
+    make_torch_group(built_plugin(), group_options(/*rank=*/0, /*count=*/1, free_port()));
+    ADD_FAILURE() << "the exchange should have been refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::runtime);
+    EXPECT_EQ(std::string(error.what()),
+              "Rank 0 of 1: cncl cannot join the others (NCCL error in: NCCLUtils.cpp:77, invalid "
+              "usage, NCCL version 2.27.5; Duplicate GPU detected : rank 1 and rank 0 both on "
+              "one).");
+  }
+  ::unsetenv("STANDIN_MLU_REFUSES");
+}
+
   options.device = "cpu";
   options.address = "127.0.0.1";
   options.port = free_port();

@@ -56,7 +56,22 @@ void train(ProcessGroup& group, bool is_native, const std::filesystem::path& fol
   require(static_cast<bool>(out.flush()), "the results cannot be written");
 }
 
-void leave(ProcessGroup& group) {
+/// While they join each other they would tell otherwise of one that is gone.
+void wait_for_joined(ProcessPlace place, const std::filesystem::path& folder) {
+  const auto joined = [&](unsigned of) { return folder / ("joined" + std::to_string(of)); };
+  std::ofstream(joined(place.rank)).close();
+  for (unsigned other = 0, times = 0; other < place.count; ++times) {
+    if (std::filesystem::exists(joined(other))) {
+      ++other;
+    } else {
+      require(times < 100'000, "the others have not joined");
+      ::usleep(1000);
+    }
+  }
+}
+
+void leave(ProcessGroup& group, const std::filesystem::path& folder) {
+  wait_for_joined(group.place(), folder);
   if (group.place().rank + 1 == group.place().count) {
     ::_exit(0);
   }
@@ -89,7 +104,7 @@ void run(const std::vector<std::string>& words) {
   } else if (words.at(1) == "train" || words.at(1) == "train-native") {
     train(*group, /*is_native=*/words.at(1) == "train-native", words.at(5));
   } else {
-    leave(*group);
+    leave(*group, words.at(5));
   }
 }
 
