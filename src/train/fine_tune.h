@@ -78,8 +78,9 @@ struct FineTuneOptions {
 ///
 /// Of several processes each calls it with the same options. They agree on everything before the
 /// first step, each reads model, data and snapshot, and rank 0 alone writes, shows progress and
-/// evaluates. What goes wrong in one is said by rank 0 (the Error of the others has no text), but
-/// that a process is gone (elsewhere) is said by each that notices.
+/// evaluates. What goes wrong in one is said by rank 0 (the Error of the others has no text, and
+/// its code is elsewhere where the fault is not theirs), but that a process is gone (elsewhere) is
+/// said by each that notices.
 RunEnd fine_tune(const FineTuneOptions& options);
 
 }  // namespace bertrand

@@ -210,6 +210,15 @@ TEST_F(MluCommands, FourProcessesTrainAsOneDoes) {
   }
 }
 
+/// The one at fault ends by its exit code, the others as those who miss it.
+TEST_F(MluCommands, TheProcessWithoutACardIsNamed) {
+  const Outcome outcome =
+      run("launch --nproc 3 -- " + train_command("--out run " + on_mlu()), "STANDIN_MLU_DEVICES=2");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("Rank 2: --device mlu:2: there are 2 such devices"),
+                                 HasSubstr("launch: Rank 2 failed with exit code 2.")));
+}
+
 TEST_F(MluCommands, SayThatTheMemoryIsFull) {
   const Outcome outcome = run(train_command("--out run " + on_mlu()), "STANDIN_MLU_BYTES=100000");
   EXPECT_EQ(outcome.status, 1);
