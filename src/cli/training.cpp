@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -15,6 +16,7 @@
 #include "common.h"
 #include "distributed/launch_environment.h"
 #include "distributed/meeting.h"
+#include "distributed/watch.h"
 #include "engine/cpu/products.h"
 #include "progress.h"
 #include "reader/engines.h"
@@ -40,6 +42,14 @@ void check_network(const Meeting& meeting) {
                           "address in MASTER_ADDR (--master-addr) by which all of them reach rank "
                           "0, or name the network's interface in GLOO_SOCKET_IFNAME.",
                           meeting.machines(), meeting.own_address()));
+}
+
+/// From the thread that missed them: the others of this process may wait for ever.
+[[noreturn]] void end_as_others_did(const std::string& sentence) {
+  const std::string line =
+      fmt::format("{}bertrand: {}\n", ::isatty(STDERR_FILENO) != 0 ? "\n" : "", sentence);
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+  ::_exit(kElsewhereExitCode);
 }
 
 unsigned shared_threads(const LaunchEnvironment& launch) {
@@ -117,17 +127,24 @@ RunEnd run_fine_tune(FineTuneOptions& options, const EngineChoice& engine, bool 
   options.run.signal = &SignalCatcher::caught;
   // While the processes wait to be joined a signal ends them; afterwards it stops the run.
   std::optional<SignalCatcher> catcher;
+  std::optional<Watch> watch;
   const auto catch_signals = [&] {
     catcher.emplace(/*launched=*/options.launch.launcher != Launcher::none);
   };
   options.make_group = [&](const LaunchEnvironment& launch) {
     auto group = make_process_group(engine, launch);
-    options.meeting.reset();
+    if (const auto meeting =
+            std::dynamic_pointer_cast<Meeting>(std::exchange(options.meeting, {}))) {
+      watch.emplace(*meeting, WatchOptions{end_as_others_did, launch.gone_timeout});
+    }
     catch_signals();
     return group;
   };
   RunEnd end = RunEnd::finished;
   try {
+  options.leave = [&] {
+    if (watch) watch->farewell();
+  };
     if (options.launch.place.count == 1) catch_signals();
     end = fine_tune(options);
   } catch (const Error& error) {
@@ -135,6 +152,7 @@ RunEnd run_fine_tune(FineTuneOptions& options, const EngineChoice& engine, bool 
   }
   catcher.reset();
   if (end == RunEnd::stopped && SignalCatcher::caught() != 0) {
+  watch.reset();
     std::exit(128 + SignalCatcher::caught());
   }
   return end;

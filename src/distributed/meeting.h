@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "distributed/descriptor.h"
@@ -50,6 +51,9 @@ class Meeting final : public ProcessGroup {
  private:
   friend class MeetingHost;
   friend class MeetingGuest;
+  /// The connections, by rank; but for rank 0 only the first is open. The meeting is over.
+  std::vector<Descriptor> take_connections() { return std::move(others_); }
+
 
   void send(unsigned rank, std::span<const std::byte> bytes) const;
   void receive(unsigned rank, std::span<std::byte> bytes) const;

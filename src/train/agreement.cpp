@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "distributed/watch.h"
 
 namespace bertrand {
 namespace {
@@ -47,7 +48,11 @@ void together(ProcessGroup* group, const std::function<void()>& part) {
     return part();
   }
   const ProcessPlace place = group->place();
-  Failure failure = failure_of(part);
+  Failure failure;
+  {
+    const Undisturbed alone;
+    failure = failure_of(part);
+  }
   // [processes]: 1 where something went wrong.
   std::vector<double> failed(place.count);
   failed[place.rank] = failure.thrown ? 1 : 0;

@@ -58,6 +58,7 @@ struct FineTuneOptions {
   std::shared_ptr<ProcessGroup> meeting;  ///< joins several before make_group's is there, or empty
   std::function<void()> check_first;  ///< what rank 0 looks at before anything is read, or empty
   GroupMaker make_group;              ///< empty: there is nothing to join several with
+  std::function<void()> leave;        ///< called when nothing is exchanged any more, or empty
   EngineMaker make_engine;
   std::string engine = "native";  ///< what make_engine makes and where it computes, for run.json
   std::string device = "cpu";

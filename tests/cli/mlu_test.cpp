@@ -1,8 +1,13 @@
 // --device mlu with the stand-in for torch_mlu: where its library is found, what is said where
 // something is wrong with it, and whole runs.
+#include <csignal>
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <sstream>
 #include <string>
+#include <unistd.h>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +15,7 @@
 
 #include "cli/program.h"
 #include "cli/small_data.h"
+#include "distributed/launch.h"
 #include "predict/small_reader.h"
 
 namespace bertrand::test {
@@ -23,6 +29,22 @@ using Json = nlohmann::json;
 fs::path standin(const std::string& folder, const std::string& name = "libtorch_mlu.so") {
   return fs::path(BERTRAND_STANDIN_MLU) / folder / name;
 }
+
+/// Of this process, for those it starts.
+class Variables {
+ public:
+  explicit Variables(const std::map<std::string, std::string>& values) : values_(values) {
+    for (const auto& [name, value] : values_) ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  Variables(const Variables&) = delete;
+  Variables& operator=(const Variables&) = delete;
+  ~Variables() {
+    for (const auto& [name, value] : values_) ::unsetenv(name.c_str());
+  }
+
+ private:
+  const std::map<std::string, std::string> values_;
+};
 
 class MluCommands : public testing::Test {
  protected:
@@ -207,6 +229,37 @@ TEST_F(MluCommands, FourProcessesTrainAsOneDoes) {
     EXPECT_EQ(json("four/run.json").at("processes"), 4);
     EXPECT_EQ(json("four/run.json").at("windows_a_step"), 4);
     expect_computed_there(4);
+  }
+}
+
+/// libcncl would wait without end, and nobody is there to end the others.
+TEST_F(MluCommands, OneThatIsKilledEndsTheOthersWithoutLaunch) {
+  const Variables variables({{"NEUWARE_HOME", standin("plain", "")},
+                             {"WORLD_SIZE", "3"},
+                             {"LOCAL_WORLD_SIZE", "3"},
+                             {"MASTER_ADDR", "127.0.0.1"},
+                             {"MASTER_PORT", std::to_string(free_port())},
+                             {"BERTRAND_GONE_TIMEOUT", "1"}});
+  std::vector<pid_t> processes;
+  for (const std::string rank : {"0", "1", "2"}) {
+    const Variables place({{"RANK", rank}, {"LOCAL_RANK", rank}});
+    processes.push_back(program_.start(
+        "train --model model --max-query-length 8 --train data.json --threads 1 --epochs 1000000 "
+        "--batch-size 1 --out run " +
+        on_mlu("plain") + " 2>err" + rank));
+  }
+  const auto has_begun = [&] {
+    return program_.read("run/events.jsonl").find("\"step\":9") != std::string::npos;
+  };
+  for (int i = 0; i < 6000 && !has_begun() && !Program::has_ended(processes[0]); ++i) {
+    ::usleep(10'000);
+  }
+  EXPECT_TRUE(has_begun());
+  ::kill(processes[2], SIGKILL);
+  program_.wait(processes[2]);
+  for (const size_t rank : {0U, 1U}) {
+    EXPECT_EQ(program_.wait(processes[rank]).status, 4);
+    EXPECT_THAT(program_.read("err" + std::to_string(rank)), HasSubstr("Rank 2 of 3 is gone: "));
   }
 }
 

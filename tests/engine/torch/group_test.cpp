@@ -176,6 +176,13 @@ TEST_P(MluGroup, MissesAProcessThatIsGone) {
   EXPECT_TRUE(run_processes("leave", 2, folder.path(), GetParam()));
 }
 
+/// libcncl would wait for it without end.
+TEST(MluGroups, AWatchEndsThoseWhoWaitForOneThatIsGone) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  EXPECT_TRUE(run_processes("hang", 3, folder.path(), "plain"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Libraries, MluGroup, testing::Values("backend", "process_group", "plain"));
 
 TEST(TorchGroups, OthersThatDoNotComeAreMissed) {
@@ -192,13 +199,6 @@ TEST(TorchGroups, OthersThatDoNotComeAreMissed) {
   }
 }
 
-/// A member that the program does not know of is not looked at.
-TEST(TorchGroups, TakeOptionsOfAnEarlierProgram) {
-  BERTRAND_NEEDS_TORCH();
-  BertrandTorchGroupOptions options{};
-  options.size = offsetof(BertrandTorchGroupOptions, own_address);
-  options.own_address = "not an address";
-  options.backend = "gloo";
 /// NCCL and CNCL join in their first exchange. What they say there is their own fault's cause, not
 /// that others are gone; c10d has it in the last of several lines.
 TEST(TorchGroups, WhatHindersThemIsSaidWhenTheyJoin) {
@@ -223,6 +223,13 @@ TEST(TorchGroups, WhatHindersThemIsSaidWhenTheyJoin) {
   ::unsetenv("STANDIN_MLU_REFUSES");
 }
 
+/// A member that the program does not know of is not looked at.
+TEST(TorchGroups, TakeOptionsOfAnEarlierProgram) {
+  BERTRAND_NEEDS_TORCH();
+  BertrandTorchGroupOptions options{};
+  options.size = offsetof(BertrandTorchGroupOptions, own_address);
+  options.own_address = "not an address";
+  options.backend = "gloo";
   options.device = "cpu";
   options.address = "127.0.0.1";
   options.port = free_port();
