@@ -71,6 +71,7 @@ void meet_others(FineTuneOptions& options, bool threads_given) {
   const auto meeting = std::make_shared<Meeting>(where);
   together(meeting.get(), [&] { check_network(*meeting); });
   launch.own_address = meeting->own_address();
+  options.machine = meeting->machine();
   if (launch.local.count == 0) {
     launch.local.count = meeting->local_count();
     if (!threads_given) options.threads = shared_threads(launch);
@@ -85,6 +86,7 @@ void choose_engine(FineTuneOptions& options, const EngineChoice& choice) {
   options.engine = engine_text(choice);
   options.dropout_key = choice.example_masks() ? "example" : "device";
   options.device = choice.device;
+  if (options.launch.place.count > 1) options.card = card_name(choice);
   options.make_engine = [choice](const BertConfig& config, Precision precision, unsigned threads) {
     return make_engine(config, choice, precision, threads);
   };
@@ -125,34 +127,34 @@ RunEnd run_fine_tune(FineTuneOptions& options, const EngineChoice& engine, bool 
     (*bar)->show(done, all);
   };
   options.run.signal = &SignalCatcher::caught;
+  std::optional<Watch> watch;
   // While the processes wait to be joined a signal ends them; afterwards it stops the run.
   std::optional<SignalCatcher> catcher;
-  std::optional<Watch> watch;
   const auto catch_signals = [&] {
     catcher.emplace(/*launched=*/options.launch.launcher != Launcher::none);
   };
   options.make_group = [&](const LaunchEnvironment& launch) {
-    auto group = make_process_group(engine, launch);
     if (const auto meeting =
             std::dynamic_pointer_cast<Meeting>(std::exchange(options.meeting, {}))) {
       watch.emplace(*meeting, WatchOptions{end_as_others_did, launch.gone_timeout});
     }
+    auto group = make_process_group(engine, launch);
     catch_signals();
     return group;
   };
-  RunEnd end = RunEnd::finished;
-  try {
   options.leave = [&] {
     if (watch) watch->farewell();
   };
+  RunEnd end = RunEnd::finished;
+  try {
     if (options.launch.place.count == 1) catch_signals();
     end = fine_tune(options);
   } catch (const Error& error) {
     throw_with_rank(error, options.launch.place.rank);
   }
+  watch.reset();
   catcher.reset();
   if (end == RunEnd::stopped && SignalCatcher::caught() != 0) {
-  watch.reset();
     std::exit(128 + SignalCatcher::caught());
   }
   return end;

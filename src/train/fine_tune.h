@@ -62,6 +62,8 @@ struct FineTuneOptions {
   EngineMaker make_engine;
   std::string engine = "native";  ///< what make_engine makes and where it computes, for run.json
   std::string device = "cpu";
+  std::string machine;  ///< of this process, as the meeting knows it
+  std::string card;     ///< the one of the machine that `device` stands for, or empty
   std::string dropout_key = "example";  ///< or "device": by whom masks are drawn
   std::string joined_by;                ///< what makes make_group's group, of which version
   PrecisionChooser choose_precision;    ///< asked where the recipe says auto, at a run's begin

@@ -79,8 +79,9 @@ class MluCommands : public testing::Test {
            flags;
   }
 
-  static std::string on_mlu(const std::string& folder = "backend") {
-    return "--device mlu --torch-library " + standin(folder).string() + " ";
+  static std::string on_mlu(const std::string& folder = "backend",
+                            const std::string& device = "mlu") {
+    return "--device " + device + " --torch-library " + standin(folder).string() + " ";
   }
 
   Json json(const std::string& name) const { return Json::parse(program_.read(name)); }
@@ -230,6 +231,35 @@ TEST_F(MluCommands, FourProcessesTrainAsOneDoes) {
     EXPECT_EQ(json("four/run.json").at("windows_a_step"), 4);
     expect_computed_there(4);
   }
+}
+
+TEST_F(MluCommands, TwoProcessesOnOneCardAreRefused) {
+  const auto expect_refusal = [&](const std::string& flags, const std::string& variables) {
+    const Outcome outcome =
+        run("launch --nproc 2 -- " + train_command("--out run " + flags), variables);
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("2 processes of a machine have 1 card"),
+                                   HasSubstr("--nproc 1"), HasSubstr("BERTRAND_CARDS=1")));
+    EXPECT_FALSE(fs::exists(program_.path("run")));
+  };
+  expect_refusal(on_mlu(), "STANDIN_MLU_DEVICES=1");
+  expect_refusal(on_mlu("backend", "mlu:1"), "STANDIN_MLU_DEVICES=4");
+  expect_refusal(on_mlu(), "MLU_VISIBLE_DEVICES=3");
+}
+
+/// As under Slurm, where each process sees a card of its own alone.
+TEST_F(MluCommands, OneVisibleCardAProcessIsItsOwn) {
+  const std::string command = train_command("--batch-size 1 --out run " + on_mlu());
+  const uint16_t port = free_port();
+  const auto process = [port](const std::string& rank) {
+    return "WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=" +
+           std::to_string(port) + " RANK=" + rank + " LOCAL_RANK=" + rank +
+           " MLU_VISIBLE_DEVICES=" + rank + " ";
+  };
+  const Outcome outcome = program_.run(
+      command, process("1") + "'" + BERTRAND_PROGRAM + "' " + command + " & " + process("0"));
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(json("run/run.json").at("processes"), 2);
 }
 
 /// libcncl would wait without end, and nobody is there to end the others.

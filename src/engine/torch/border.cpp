@@ -11,6 +11,7 @@
 #include <string_view>
 #include <torch/version.h>
 
+#include "engine/torch/card_name.h"
 #include "engine/torch/device.h"
 #include "engine/torch/engine.h"
 #include "engine/torch/failure.h"
@@ -27,7 +28,6 @@ struct BertrandTorchGroup : bertrand::plugin::Group {
 };
 
 namespace bertrand::plugin {
-
 namespace {
 
 /// c10d has NCCL's own reason in the line behind this one.
@@ -41,11 +41,12 @@ std::string last_error_of(const std::string& text) {
 }
 
 }  // namespace
+
 std::string first_line(const std::exception& error) {
   const auto* known = dynamic_cast<const c10::Error*>(&error);
   std::string text = known != nullptr ? known->what_without_backtrace() : error.what();
-  text = text.substr(0, text.find('\n'));
   const std::string reason = last_error_of(text);
+  text = text.substr(0, text.find('\n'));
   text = text.substr(0, text.find(" This is typically caused by"));  // what gloo guesses
   if (const size_t end = text.find("] "); text[0] == '[' && end != std::string::npos) {
     text.erase(0, end + 2);  // the place in its source
@@ -112,6 +113,13 @@ int32_t count_devices_of(const char* type, const char* library, uint32_t* count,
     if (multiplies_bf16 != nullptr) {
       *multiplies_bf16 = found > 0 && has_bf16(find_device(type, library)) ? 1 : 0;
     }
+  });
+}
+
+int32_t name_card(const char* device, const char* library, char* name, size_t size) {
+  return guarded([&] {
+    const std::string found = card_name(find_device(device, library));
+    name[found.copy(name, size - 1)] = '\0';
   });
 }
 
@@ -196,6 +204,7 @@ const BertrandTorchTable table = {
     [](BertrandTorchEngine* engine, BertrandTorchGroup* group) {
       return guarded([&] { engine->reduce_gradients(*group); });
     },
+    name_card,
 };
 
 }  // namespace
