@@ -3,9 +3,6 @@
 namespace bertrand {
 
 int Error::exit_code() const {
-  if (*what() == '\0') {
-    return kElsewhereExitCode;
-  }
   switch (code_) {
     case ErrorCode::usage:
       return 2;

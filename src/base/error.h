@@ -26,8 +26,8 @@ class Error : public std::runtime_error {
 
   ErrorCode code() const { return code_; }
 
-  /// 1 failed at run time (runtime, io), 2 wrong usage, 3 bad input file, 4 elsewhere or with an
-  /// empty text: another process of the run failed.
+  /// 1 failed at run time (runtime, io), 2 wrong usage, 3 bad input file, 4 elsewhere: another
+  /// process of the run failed.
   int exit_code() const;
 
  private:

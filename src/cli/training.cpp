@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -15,6 +16,7 @@
 #include "common.h"
 #include "distributed/launch_environment.h"
 #include "distributed/meeting.h"
+#include "distributed/watch.h"
 #include "engine/cpu/products.h"
 #include "progress.h"
 #include "reader/engines.h"
@@ -42,6 +44,14 @@ void check_network(const Meeting& meeting) {
                           meeting.machines(), meeting.own_address()));
 }
 
+/// From the thread that missed them: the others of this process may wait for ever.
+[[noreturn]] void end_as_others_did(const std::string& sentence) {
+  const std::string line =
+      fmt::format("{}bertrand: {}\n", ::isatty(STDERR_FILENO) != 0 ? "\n" : "", sentence);
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+  ::_exit(kElsewhereExitCode);
+}
+
 unsigned shared_threads(const LaunchEnvironment& launch) {
   return share_of_threads(launch, usable_threads(0), is_bound());
 }
@@ -61,6 +71,7 @@ void meet_others(FineTuneOptions& options, bool threads_given) {
   const auto meeting = std::make_shared<Meeting>(where);
   together(meeting.get(), [&] { check_network(*meeting); });
   launch.own_address = meeting->own_address();
+  options.machine = meeting->machine();
   if (launch.local.count == 0) {
     launch.local.count = meeting->local_count();
     if (!threads_given) options.threads = shared_threads(launch);
@@ -75,6 +86,7 @@ void choose_engine(FineTuneOptions& options, const EngineChoice& choice) {
   options.engine = engine_text(choice);
   options.dropout_key = choice.example_masks() ? "example" : "device";
   options.device = choice.device;
+  if (options.launch.place.count > 1) options.card = card_name(choice);
   options.make_engine = [choice](const BertConfig& config, Precision precision, unsigned threads) {
     return make_engine(config, choice, precision, threads);
   };
@@ -115,16 +127,23 @@ RunEnd run_fine_tune(FineTuneOptions& options, const EngineChoice& engine, bool 
     (*bar)->show(done, all);
   };
   options.run.signal = &SignalCatcher::caught;
+  std::optional<Watch> watch;
   // While the processes wait to be joined a signal ends them; afterwards it stops the run.
   std::optional<SignalCatcher> catcher;
   const auto catch_signals = [&] {
     catcher.emplace(/*launched=*/options.launch.launcher != Launcher::none);
   };
   options.make_group = [&](const LaunchEnvironment& launch) {
+    if (const auto meeting =
+            std::dynamic_pointer_cast<Meeting>(std::exchange(options.meeting, {}))) {
+      watch.emplace(*meeting, WatchOptions{end_as_others_did, launch.gone_timeout});
+    }
     auto group = make_process_group(engine, launch);
-    options.meeting.reset();
     catch_signals();
     return group;
+  };
+  options.leave = [&] {
+    if (watch) watch->farewell();
   };
   RunEnd end = RunEnd::finished;
   try {
@@ -133,6 +152,7 @@ RunEnd run_fine_tune(FineTuneOptions& options, const EngineChoice& engine, bool 
   } catch (const Error& error) {
     throw_with_rank(error, options.launch.place.rank);
   }
+  watch.reset();
   catcher.reset();
   if (end == RunEnd::stopped && SignalCatcher::caught() != 0) {
     std::exit(128 + SignalCatcher::caught());

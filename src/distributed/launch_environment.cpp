@@ -126,15 +126,14 @@ ProcessPlace local_place_of(const Reader& read, const ProcessPlace& place, const
   return local;
 }
 
-/// How long the processes wait for each other.
-void set_join_timeout(const Reader& read, LaunchEnvironment& environment) {
+void set_seconds(const Reader& read, const char* name, double& seconds) {
   constexpr uint64_t kMostSeconds = 1'000'000;
-  const auto seconds = read.number("BERTRAND_JOIN_TIMEOUT", kMostSeconds);
-  if (seconds == 0U) {
-    fail("The environment variable BERTRAND_JOIN_TIMEOUT is 0; give seconds, from 1 on.");
+  const auto given = read.number(name, kMostSeconds);
+  if (given == 0U) {
+    fail(fmt::format("The environment variable {} is 0; give seconds, from 1 on.", name));
   }
-  if (seconds) {
-    environment.join_timeout = static_cast<double>(*seconds);
+  if (given) {
+    seconds = static_cast<double>(*given);
   }
 }
 
@@ -144,7 +143,8 @@ void set_master(const Reader& read, LaunchEnvironment& environment, const std::s
   if (environment.place.count == 1) {
     return;
   }
-  set_join_timeout(read, environment);
+  set_seconds(read, "BERTRAND_JOIN_TIMEOUT", environment.join_timeout);
+  set_seconds(read, "BERTRAND_GONE_TIMEOUT", environment.gone_timeout);
   environment.master_address = read.has("MASTER_ADDR") ? read.text("MASTER_ADDR") : found;
   const auto given = read.number("MASTER_PORT", UINT16_MAX);
   if (given == 0U) {

@@ -26,6 +26,7 @@ struct LaunchEnvironment {
   std::string master_address = {};  ///< of rank 0's machine; empty where the process is alone
   uint16_t master_port = 0;         ///< on which rank 0 listens for the others
   double join_timeout = 1800;       ///< seconds that the processes wait for each other
+  double gone_timeout = 10;         ///< seconds that they outlive one that is gone
   std::string own_address = {};     ///< by which other machines reach this one, where that is known
   unsigned processors = 0;  ///< of this machine, for all its processes of the run; 0: not told
 };
@@ -34,10 +35,10 @@ struct LaunchEnvironment {
 using Variables = std::function<const char*(const char* name)>;
 
 /// Reads the variables of the launchers, of which torchrun's come before those of Open MPI, PMI and
-/// Slurm: each may be used to start another. MASTER_ADDR, MASTER_PORT and BERTRAND_JOIN_TIMEOUT
-/// (seconds) hold for all. Where the first two are missing under the others, they are found: the
-/// first host of Slurm's list and a port from its job; on one machine 127.0.0.1 and a port from the
-/// job of MPI.
+/// Slurm: each may be used to start another. MASTER_ADDR, MASTER_PORT, BERTRAND_JOIN_TIMEOUT and
+/// BERTRAND_GONE_TIMEOUT (seconds) hold for all. Where the first two are missing under the others,
+/// they are found: the first host of Slurm's list and a port from its job; on one machine 127.0.0.1
+/// and a port from the job of MPI.
 ///
 /// Slurm's variables count in a step that srun started with several tasks. The shell of salloc, the
 /// script of sbatch, and a shell of `srun --pty` see them too, but what is run there by hand is one

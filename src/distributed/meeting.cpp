@@ -331,13 +331,13 @@ class MeetingGuest {
   bool is_here_ = false;
 };
 
-Meeting::Meeting(const MeetingOptions& options) : place_(options.place) {
-  const std::string machine = options.machine.empty() ? this_machine() : options.machine;
+Meeting::Meeting(const MeetingOptions& options)
+    : place_(options.place), machine_(options.machine.empty() ? this_machine() : options.machine) {
   if (place_.rank != 0) {
-    MeetingGuest(options, machine).join(*this);
+    MeetingGuest(options, machine_).join(*this);
     return;
   }
-  MeetingHost host(options, machine);
+  MeetingHost host(options, machine_);
   host.wait();
   host.let_go(*this);
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "distributed/descriptor.h"
@@ -40,12 +41,18 @@ class Meeting final : public ProcessGroup {
 
   unsigned machines() const { return machines_; }
 
+  /// The same for all processes of this one's machine.
+  const std::string& machine() const { return machine_; }
+
   /// Processes on this one's machine.
   unsigned local_count() const { return local_count_; }
 
   /// This machine's address in the network that all machines were met by; empty where there is but
   /// one machine.
   const std::string& own_address() const { return own_address_; }
+
+  /// The connections, by rank; but for rank 0 only the first is open. The meeting is over.
+  std::vector<Descriptor> take_connections() { return std::move(others_); }
 
  private:
   friend class MeetingHost;
@@ -59,7 +66,7 @@ class Meeting final : public ProcessGroup {
   ProcessPlace place_;
   std::vector<Descriptor> others_;  ///< by rank; but for rank 0 only the first is open
   unsigned machines_ = 1, local_count_ = 1;
-  std::string own_address_;
+  std::string machine_, own_address_;
 };
 
 }  // namespace bertrand

@@ -26,4 +26,7 @@ bool send_all(int socket, std::span<const std::byte> bytes);
 bool receive_all(int socket, std::span<std::byte> bytes);
 void set_patience(int socket, double seconds);
 
+/// Makes the system find out within some minutes that the other machine is gone without a word.
+void keep_alive(int socket);
+
 }  // namespace bertrand

@@ -193,6 +193,9 @@ struct BertrandTorchTable {
   int32_t (*barrier)(struct BertrandTorchGroup* group);
   /// Engine::reduce_gradients, where the gradients are.
   int32_t (*reduce_gradients)(struct BertrandTorchEngine* engine, struct BertrandTorchGroup* group);
+  /// What no other card of the machine has, whatever number it goes by in a process; "" where that
+  /// is not known. Ends with a zero within `size`.
+  int32_t (*name_card)(const char* device, const char* library, char* name, size_t size);
 };
 
 /// The one symbol the plug-in exports: its table, or null where it does not know this version.

@@ -1,5 +1,6 @@
 #include "reader/engines.h"
 
+#include <array>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -88,6 +89,18 @@ void check_device(const EngineChoice& choice) {
   const auto plugin = TorchPlugin::open(choice.plugin);
   plugin->check(
       plugin->table().count_devices(choice.device.c_str(), library_of(choice), &found, &has_bf16));
+}
+
+std::string card_name(const EngineChoice& choice) {
+  if (choice.device == "cpu") {
+    return {};
+  }
+  constexpr size_t kLongest = 200;
+  std::array<char, kLongest> name{};
+  const auto plugin = TorchPlugin::open(choice.plugin);
+  plugin->check(plugin->table().name_card(choice.device.c_str(), library_of(choice), name.data(),
+                                          name.size()));
+  return name.data();
 }
 
 std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,

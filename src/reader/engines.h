@@ -38,6 +38,10 @@ EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironme
 /// Throws Error (usage) where this process does not see the device chosen.
 void check_device(const EngineChoice& choice);
 
+/// What no other card of the machine has; empty for the CPU, and where that is not known. Throws
+/// Error as check_device() does.
+std::string card_name(const EngineChoice& choice);
+
 /// Joins the processes of a run, through the plug-in, whatever engine computes: by gloo on the CPU,
 /// on devices by nccl or cncl. Throws Error: what TorchPlugin::open() and make_torch_group() throw.
 std::unique_ptr<ProcessGroup> make_process_group(const EngineChoice& choice,

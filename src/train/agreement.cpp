@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "distributed/watch.h"
 
 namespace bertrand {
 namespace {
@@ -47,13 +48,17 @@ void together(ProcessGroup* group, const std::function<void()>& part) {
     return part();
   }
   const ProcessPlace place = group->place();
-  Failure failure = failure_of(part);
-  // [processes]: 0 where all went well, else 1 + the code.
-  std::vector<double> codes(place.count);
-  codes[place.rank] = failure.thrown ? 1.0 + static_cast<double>(failure.code) : 0.0;
-  group->sum(codes);
+  Failure failure;
+  {
+    const Undisturbed alone;
+    failure = failure_of(part);
+  }
+  // [processes]: 1 where something went wrong.
+  std::vector<double> failed(place.count);
+  failed[place.rank] = failure.thrown ? 1 : 0;
+  group->sum(failed);
   unsigned first = 0;
-  while (first < place.count && codes[first] == 0) {
+  while (first < place.count && failed[first] == 0) {
     ++first;
   }
   if (first == place.count) {
@@ -63,7 +68,8 @@ void together(ProcessGroup* group, const std::function<void()>& part) {
   if (place.rank == 0 && first == 0) {
     std::rethrow_exception(failure.thrown);
   }
-  const auto code = static_cast<ErrorCode>(static_cast<int>(codes[first]) - 1);
+  // Rank 0 says it; who ended for the sake of another is told by the exit code.
+  const auto code = place.rank == first ? failure.code : ErrorCode::elsewhere;
   throw Error(code, place.rank == 0 ? fmt::format("Rank {}: {}", first, failure.sentence) : "");
 }
 

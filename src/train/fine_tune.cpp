@@ -294,6 +294,7 @@ class FineTune {
   }
 
   RunEnd stopped() {
+    leave();
     if (run_folder_) {
       run_folder_->keep();
     }
@@ -318,12 +319,18 @@ class FineTune {
     run_folder_->keep();
   }
 
+  /// The others end before the first one does: none takes the group away while another is in it.
+  void leave() const {
+    if (group_ != nullptr && options_.leave) options_.leave();
+  }
+
   /// The snapshot goes last: whatever happens before, --resume comes here again. The others do not
   /// wait for the evaluation.
   RunEnd finish() {
     together(group_, [this] {
       if (is_first()) write_model();
     });
+    leave();
     if (!is_first()) {
       return RunEnd::finished;
     }

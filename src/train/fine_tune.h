@@ -59,9 +59,12 @@ struct FineTuneOptions {
   std::shared_ptr<ProcessGroup> meeting;  ///< joins several before make_group's is there, or empty
   std::function<void()> check_first;  ///< what rank 0 looks at before anything is read, or empty
   GroupMaker make_group;              ///< empty: there is nothing to join several with
+  std::function<void()> leave;        ///< called when nothing is exchanged any more, or empty
   EngineMaker make_engine;
   std::string engine = "native";  ///< what make_engine makes and where it computes, for run.json
   std::string device = "cpu";
+  std::string machine;  ///< of this process, as the meeting knows it
+  std::string card;     ///< the one of the machine that `device` stands for, or empty
   std::string dropout_key = "example";  ///< or "device": by whom masks are drawn
   std::string joined_by;                ///< what makes make_group's group, of which version
   PrecisionChooser choose_precision;    ///< asked where the recipe says auto, at a run's begin
@@ -79,8 +82,9 @@ struct FineTuneOptions {
 ///
 /// Of several processes each calls it with the same options. They agree on everything before the
 /// first step, each reads model, data and snapshot, and rank 0 alone writes, shows progress and
-/// evaluates. What goes wrong in one is said by rank 0 (the Error of the others has no text), but
-/// that a process is gone (elsewhere) is said by each that notices.
+/// evaluates. What goes wrong in one is said by rank 0 (the Error of the others has no text, and
+/// its code is elsewhere where the fault is not theirs), but that a process is gone (elsewhere) is
+/// said by each that notices.
 RunEnd fine_tune(const FineTuneOptions& options);
 
 }  // namespace bertrand

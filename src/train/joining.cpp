@@ -1,5 +1,11 @@
 #include "train/joining.h"
 
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -15,6 +21,47 @@ Facts facts_of_engine(const FineTuneOptions& options) {
           {"--dropout-key", options.dropout_key}};
 }
 
+/// Where a process computes.
+struct Place {
+  std::string machine, card, device;
+};
+
+std::vector<Place> places_of_all(ProcessGroup& group, const Place& own) {
+  std::vector<Place> places(group.place().count);
+  places[group.place().rank] = own;
+  for (unsigned rank = 0; rank < places.size(); ++rank) {
+    for (std::string* text : {&places[rank].machine, &places[rank].card, &places[rank].device}) {
+      broadcast_text(group, *text, rank);
+    }
+  }
+  return places;
+}
+
+/// NCCL and CNCL join no two processes of one card. Which it is neither its number nor the
+/// variables tell: a launcher may show each process another card as its first.
+void check_cards(const std::vector<Place>& places) {
+  std::map<std::string, std::map<std::string, unsigned>> taken;  // by machine and card: the rank
+  for (unsigned rank = 0; rank < places.size(); ++rank) {
+    const auto& [machine, card, device] = places[rank];
+    if (card.empty()) continue;
+    const auto [other, is_free] = taken[machine].emplace(card, rank);
+    if (is_free) continue;
+    std::set<std::string> cards;
+    for (const Place& place : places) {
+      if (place.machine == machine) cards.insert(place.card);
+    }
+    const auto processes = std::count_if(
+        places.begin(), places.end(), [&](const Place& place) { return place.machine == machine; });
+    throw Error(
+        ErrorCode::usage,
+        fmt::format("{} processes of a machine have {} card{}: ranks {} and {} would both compute "
+                    "on {}. Start as many as there are cards (launch --nproc {}, BERTRAND_CARDS={} "
+                    "for the scripts), and give --device {} no number, so that each takes its own.",
+                    processes, cards.size(), cards.size() == 1 ? "" : "s", other->second, rank,
+                    device, cards.size(), cards.size(), device.substr(0, device.find(':'))));
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<ProcessGroup> joined(const FineTuneOptions& options) {
@@ -28,7 +75,12 @@ std::unique_ptr<ProcessGroup> joined(const FineTuneOptions& options) {
                             "process (without launch, and without variables such as WORLD_SIZE).",
                             place.rank, place.count));
   }
-  check_alike(options.meeting.get(), facts_of_engine(options));
+  ProcessGroup* const meeting = options.meeting.get();
+  check_alike(meeting, facts_of_engine(options));
+  if (meeting != nullptr) {
+    const auto places = places_of_all(*meeting, {options.machine, options.card, options.device});
+    together(meeting, [&] { check_cards(places); });
+  }
   return options.make_group(options.launch);
 }
 

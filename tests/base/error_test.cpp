@@ -17,7 +17,7 @@ TEST(Error, EachKindHasItsExitCode) {
   EXPECT_EQ(Error(ErrorCode::usage, "It failed.").exit_code(), 2);
   EXPECT_EQ(Error(ErrorCode::bad_input, "It failed.").exit_code(), 3);
   EXPECT_EQ(Error(ErrorCode::elsewhere, "It failed.").exit_code(), kElsewhereExitCode);
-  EXPECT_EQ(Error(ErrorCode::usage, "").exit_code(), kElsewhereExitCode);  // others say why
+  EXPECT_EQ(Error(ErrorCode::usage, "").exit_code(), 2) << "who says it does not matter";
 }
 
 TEST(Error, IsCaughtAsAStandardException) {

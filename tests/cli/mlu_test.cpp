@@ -1,8 +1,13 @@
 // --device mlu with the stand-in for torch_mlu: where its library is found, what is said where
 // something is wrong with it, and whole runs.
+#include <csignal>
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <sstream>
 #include <string>
+#include <unistd.h>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +15,7 @@
 
 #include "cli/program.h"
 #include "cli/small_data.h"
+#include "distributed/launch.h"
 #include "places.h"
 #include "predict/small_reader.h"
 
@@ -24,6 +30,22 @@ using Json = nlohmann::json;
 fs::path standin(const std::string& folder, const std::string& name = "libtorch_mlu.so") {
   return fs::path(kStandinMlu) / folder / name;
 }
+
+/// Of this process, for those it starts.
+class Variables {
+ public:
+  explicit Variables(const std::map<std::string, std::string>& values) : values_(values) {
+    for (const auto& [name, value] : values_) ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  Variables(const Variables&) = delete;
+  Variables& operator=(const Variables&) = delete;
+  ~Variables() {
+    for (const auto& [name, value] : values_) ::unsetenv(name.c_str());
+  }
+
+ private:
+  const std::map<std::string, std::string> values_;
+};
 
 class MluCommands : public testing::Test {
  protected:
@@ -58,8 +80,9 @@ class MluCommands : public testing::Test {
            flags;
   }
 
-  static std::string on_mlu(const std::string& folder = "backend") {
-    return "--device mlu --torch-library " + standin(folder).string() + " ";
+  static std::string on_mlu(const std::string& folder = "backend",
+                            const std::string& device = "mlu") {
+    return "--device " + device + " --torch-library " + standin(folder).string() + " ";
   }
 
   Json json(const std::string& name) const { return Json::parse(program_.read(name)); }
@@ -236,6 +259,75 @@ TEST_F(MluCommands, FourProcessesTrainAsOneDoes) {
     EXPECT_EQ(json("four/run.json").at("windows_a_step"), 4);
     expect_computed_there(4);
   }
+}
+
+TEST_F(MluCommands, TwoProcessesOnOneCardAreRefused) {
+  const auto expect_refusal = [&](const std::string& flags, const std::string& variables) {
+    const Outcome outcome =
+        run("launch --nproc 2 -- " + train_command("--out run " + flags), variables);
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("2 processes of a machine have 1 card"),
+                                   HasSubstr("--nproc 1"), HasSubstr("BERTRAND_CARDS=1")));
+    EXPECT_FALSE(fs::exists(program_.path("run")));
+  };
+  expect_refusal(on_mlu(), "STANDIN_MLU_DEVICES=1");
+  expect_refusal(on_mlu("backend", "mlu:1"), "STANDIN_MLU_DEVICES=4");
+  expect_refusal(on_mlu(), "MLU_VISIBLE_DEVICES=3");
+}
+
+/// As under Slurm, where each process sees a card of its own alone.
+TEST_F(MluCommands, OneVisibleCardAProcessIsItsOwn) {
+  const std::string command = train_command("--batch-size 1 --out run " + on_mlu());
+  const uint16_t port = free_port();
+  const auto process = [port](const std::string& rank) {
+    return "WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=" +
+           std::to_string(port) + " RANK=" + rank + " LOCAL_RANK=" + rank +
+           " MLU_VISIBLE_DEVICES=" + rank + " ";
+  };
+  const Outcome outcome = program_.run(
+      command, process("1") + "'" + BERTRAND_PROGRAM + "' " + command + " & " + process("0"));
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(json("run/run.json").at("processes"), 2);
+}
+
+/// libcncl would wait without end, and nobody is there to end the others.
+TEST_F(MluCommands, OneThatIsKilledEndsTheOthersWithoutLaunch) {
+  const Variables variables({{"NEUWARE_HOME", standin("plain", "")},
+                             {"WORLD_SIZE", "3"},
+                             {"LOCAL_WORLD_SIZE", "3"},
+                             {"MASTER_ADDR", "127.0.0.1"},
+                             {"MASTER_PORT", std::to_string(free_port())},
+                             {"BERTRAND_GONE_TIMEOUT", "1"}});
+  std::vector<pid_t> processes;
+  for (const std::string rank : {"0", "1", "2"}) {
+    const Variables place({{"RANK", rank}, {"LOCAL_RANK", rank}});
+    processes.push_back(program_.start(
+        "train --model model --max-query-length 8 --train data.json --threads 1 --epochs 1000000 "
+        "--batch-size 1 --out run " +
+        on_mlu("plain") + " 2>err" + rank));
+  }
+  const auto has_begun = [&] {
+    return program_.read("run/events.jsonl").find("\"step\":9") != std::string::npos;
+  };
+  for (int i = 0; i < 6000 && !has_begun() && !Program::has_ended(processes[0]); ++i) {
+    ::usleep(10'000);
+  }
+  EXPECT_TRUE(has_begun());
+  ::kill(processes[2], SIGKILL);
+  program_.wait(processes[2]);
+  for (const size_t rank : {0U, 1U}) {
+    EXPECT_EQ(program_.wait(processes[rank]).status, 4);
+    EXPECT_THAT(program_.read("err" + std::to_string(rank)), HasSubstr("Rank 2 of 3 is gone: "));
+  }
+}
+
+/// The one at fault ends by its exit code, the others as those who miss it.
+TEST_F(MluCommands, TheProcessWithoutACardIsNamed) {
+  const Outcome outcome =
+      run("launch --nproc 3 -- " + train_command("--out run " + on_mlu()), "STANDIN_MLU_DEVICES=2");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("Rank 2: --device mlu:2: there are 2 such devices"),
+                                 HasSubstr("launch: Rank 2 failed with exit code 2.")));
 }
 
 TEST_F(MluCommands, SayThatTheMemoryIsFull) {

@@ -106,9 +106,12 @@ TEST(LaunchEnvironment, HowLongToWaitForEachOther) {
                    {"MASTER_PORT", "29500"}};
   EXPECT_EQ(read(set).join_timeout, 1800);
   EXPECT_EQ(read(with(set, {{"BERTRAND_JOIN_TIMEOUT", "20"}})).join_timeout, 20);
-  for (const char* wrong : {"0", "soon", "-1"}) {
-    EXPECT_THAT(refused(with(set, {{"BERTRAND_JOIN_TIMEOUT", wrong}})),
-                HasSubstr("BERTRAND_JOIN_TIMEOUT"));
+  EXPECT_EQ(read(set).gone_timeout, 10);
+  EXPECT_EQ(read(with(set, {{"BERTRAND_GONE_TIMEOUT", "3"}})).gone_timeout, 3);
+  for (const char* name : {"BERTRAND_JOIN_TIMEOUT", "BERTRAND_GONE_TIMEOUT"}) {
+    for (const char* wrong : {"0", "soon", "-1"}) {
+      EXPECT_THAT(refused(with(set, {{name, wrong}})), HasSubstr(name));
+    }
   }
 }
 

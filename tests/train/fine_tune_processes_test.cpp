@@ -67,10 +67,14 @@ class ProcessesTest : public test::FineTuneTest {
     }
   }
 
-  /// All failed alike; what rank 0 said. The others leave it to that.
+  /// All failed, one of them by its own fault; what rank 0 said. The others leave it to that.
   static std::string refusal(const std::vector<Outcome>& outcomes, ErrorCode code) {
+    const std::string named = "Rank ";
+    const bool is_of_other = outcomes[0].sentence.starts_with(named);
+    const size_t cause = is_of_other ? std::stoul(outcomes[0].sentence.substr(named.size())) : 0;
     for (size_t rank = 0; rank < outcomes.size(); ++rank) {
-      EXPECT_EQ(outcomes[rank].code, code) << "rank " << rank;
+      EXPECT_EQ(outcomes[rank].code, rank == cause ? code : ErrorCode::elsewhere)
+          << "rank " << rank;
       EXPECT_EQ(outcomes[rank].sentence.empty(), rank != 0) << outcomes[rank].sentence;
     }
     return outcomes[0].sentence;
@@ -274,6 +278,28 @@ TEST_F(ProcessesTest, WhatComputesIsComparedBeforeTheyAreJoined) {
   EXPECT_THAT(refusal(run(3, change), ErrorCode::usage),
               HasSubstr("Rank 2: The processes of a run must agree, but what computes is LibTorch "
                         "2.1.0 here and native at rank 0"));
+}
+
+/// What a card is called in a process does not tell which it is.
+TEST_F(ProcessesTest, TwoOfThemOnOneCardAreRefusedBeforeTheyAreJoined) {
+  test::ThreadGroup first(4), second(4), third(4);
+  const auto on = [&](test::ThreadGroup& met, const std::vector<std::string>& machines,
+                      const std::vector<std::string>& cards) {
+    return [&met, machines, cards](FineTuneOptions& options, unsigned rank) {
+      options.meeting = met.member(rank);
+      options.device = "mlu:0";
+      options.machine = machines[rank];
+      options.card = cards[rank];
+    };
+  };
+  const std::vector<std::string> one(4, "one"), two = {"one", "one", "two", "two"};
+  EXPECT_THAT(refusal(run(4, on(first, two, {"a", "b", "a", "a"})), ErrorCode::usage),
+              AllOf(HasSubstr("2 processes of a machine have 1 card: ranks 2 and 3 would both"),
+                    HasSubstr("on mlu:0"), HasSubstr("--nproc 1, BERTRAND_CARDS=1 "),
+                    HasSubstr("--device mlu no number")));
+  expect_end(run(4, on(second, two, {"a", "b", "a", "b"})), RunEnd::finished);
+  options_.overwrite = true;
+  expect_end(run(4, on(third, one, {"", "", "", ""})), RunEnd::finished);
 }
 
 TEST_F(ProcessesTest, DevicesAndKeysOfDropoutMustAgree) {

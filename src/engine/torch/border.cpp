@@ -8,8 +8,10 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <string_view>
 #include <torch/version.h>
 
+#include "engine/torch/card_name.h"
 #include "engine/torch/device.h"
 #include "engine/torch/engine.h"
 #include "engine/torch/failure.h"
@@ -26,10 +28,24 @@ struct BertrandTorchGroup : bertrand::plugin::Group {
 };
 
 namespace bertrand::plugin {
+namespace {
+
+/// c10d has NCCL's own reason in the line behind this one.
+std::string last_error_of(const std::string& text) {
+  constexpr std::string_view kMark = "Last error:";
+  const size_t mark = text.find(kMark);
+  const size_t begin = mark == std::string::npos
+                           ? std::string::npos
+                           : text.find_first_not_of(" \n", mark + kMark.size());
+  return begin == std::string::npos ? "" : text.substr(begin, text.find('\n', begin) - begin);
+}
+
+}  // namespace
 
 std::string first_line(const std::exception& error) {
   const auto* known = dynamic_cast<const c10::Error*>(&error);
   std::string text = known != nullptr ? known->what_without_backtrace() : error.what();
+  const std::string reason = last_error_of(text);
   text = text.substr(0, text.find('\n'));
   text = text.substr(0, text.find(" This is typically caused by"));  // what gloo guesses
   if (const size_t end = text.find("] "); text[0] == '[' && end != std::string::npos) {
@@ -38,7 +54,7 @@ std::string first_line(const std::exception& error) {
   while (!text.empty() && (text.back() == '.' || text.back() == ' ')) {
     text.pop_back();
   }
-  return text;
+  return reason.empty() ? text : text + "; " + reason;
 }
 
 namespace {
@@ -97,6 +113,13 @@ int32_t count_devices_of(const char* type, const char* library, uint32_t* count,
     if (multiplies_bf16 != nullptr) {
       *multiplies_bf16 = found > 0 && has_bf16(find_device(type, library)) ? 1 : 0;
     }
+  });
+}
+
+int32_t name_card(const char* device, const char* library, char* name, size_t size) {
+  return guarded([&] {
+    const std::string found = card_name(find_device(device, library));
+    name[found.copy(name, size - 1)] = '\0';
   });
 }
 
@@ -181,6 +204,7 @@ const BertrandTorchTable table = {
     [](BertrandTorchEngine* engine, BertrandTorchGroup* group) {
       return guarded([&] { engine->reduce_gradients(*group); });
     },
+    name_card,
 };
 
 }  // namespace

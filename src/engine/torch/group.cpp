@@ -99,6 +99,10 @@ Group::Group(const BertrandTorchGroupOptions& options)
   store_ = open_store(options);
   try {
     exchange_ = make_exchange(store_, options, device_);
+    // NCCL and CNCL connect in the first exchange alone: what hinders them is no fault of others.
+    at::Tensor nothing = at::zeros({1}, at::TensorOptions(device_));
+    exchange_->sum(nothing);
+    nothing.cpu();  // waits for it
   } catch (const std::exception& error) {
     throw Failure(bertrand_torch_failed, where(rank_, count_) + ": " + options.backend +
                                              " cannot join the others (" + first_line(error) +

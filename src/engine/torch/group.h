@@ -17,8 +17,9 @@ namespace bertrand::plugin {
 /// The processes of a run, joined by c10d or libcncl.
 class Group {
  public:
-  /// Waits until all processes are there. Throws Failure: usage where this plug-in has no such
-  /// backend, failed where the others do not come in time.
+  /// Waits until all processes are there and have exchanged something. Throws Failure: usage where
+  /// this plug-in has no such backend, failed where the others do not come in time or the backend
+  /// cannot join them.
   explicit Group(const BertrandTorchGroupOptions& options);
 
   /// Each element becomes its sum over the processes, the same bits in all of them. The tensors may

@@ -176,6 +176,13 @@ TEST_P(MluGroup, MissesAProcessThatIsGone) {
   EXPECT_TRUE(run_processes("leave", 2, folder.path(), GetParam()));
 }
 
+/// libcncl would wait for it without end.
+TEST(MluGroups, AWatchEndsThoseWhoWaitForOneThatIsGone) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  EXPECT_TRUE(run_processes("hang", 3, folder.path(), "plain"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Libraries, MluGroup, testing::Values("backend", "process_group", "plain"));
 
 TEST(TorchGroups, OthersThatDoNotComeAreMissed) {
@@ -190,6 +197,30 @@ TEST(TorchGroups, OthersThatDoNotComeAreMissed) {
     EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("Rank 1 of 2"),
                                              testing::HasSubstr("127.0.0.1:")));
   }
+}
+
+/// NCCL and CNCL join in their first exchange. What they say there is their own fault's cause, not
+/// that others are gone; c10d has it in the last of several lines.
+TEST(TorchGroups, WhatHindersThemIsSaidWhenTheyJoin) {
+  BERTRAND_NEEDS_TORCH();
+  const TemporaryFolder folder;
+  const MluOfProcess mlu("backend", /*rank=*/0, folder.path());
+  ::setenv("STANDIN_MLU_REFUSES",
+           "NCCL error in: NCCLUtils.cpp:77, invalid usage, NCCL version 2.27.5\n"
+           "ncclInvalidUsage: This usually reflects invalid usage of NCCL library.\n"
+           "Last error:\nDuplicate GPU detected : rank 1 and rank 0 both on one\n",
+           /*overwrite=*/1);
+  try {
+    make_torch_group(built_plugin(), group_options(/*rank=*/0, /*count=*/1, free_port()));
+    ADD_FAILURE() << "the exchange should have been refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::runtime);
+    EXPECT_EQ(std::string(error.what()),
+              "Rank 0 of 1: cncl cannot join the others (NCCL error in: NCCLUtils.cpp:77, invalid "
+              "usage, NCCL version 2.27.5; Duplicate GPU detected : rank 1 and rank 0 both on "
+              "one).");
+  }
+  ::unsetenv("STANDIN_MLU_REFUSES");
 }
 
 /// A member that the program does not know of is not looked at.

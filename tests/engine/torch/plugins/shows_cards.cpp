@@ -1,4 +1,5 @@
 // Finds two cards of the kind $BERTRAND_TEST_CARDS, and computes nothing on them.
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -43,6 +44,10 @@ const BertrandTorchTable* bertrand_torch_table(uint32_t version) {
     table.last_error = [] { return sentence().c_str(); };
     table.count_devices = count_devices;
     table.create_engine = create_engine;
+    table.name_card = [](const char* device, const char*, char* name, size_t size) -> int32_t {
+      std::snprintf(name, size, "%s", device);
+      return bertrand_torch_ok;
+    };
     table.free_engine = [](BertrandTorchEngine* /*engine*/) {};
     return table;
   }();

@@ -1,6 +1,6 @@
 // One of several processes of a test. Usage: torch_process WORK RANK COUNT PORT FOLDER, where WORK
-// is exchange, train, train-native or leave. Ends with 0 where all was as it should be, else with a
-// line of what was not.
+// is exchange, train, train-native, leave or hang. Ends with 0 where all was as it should be, else
+// with a line of what was not.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <vector>
 
+#include "distributed/meeting.h"
+#include "distributed/watch.h"
 #include "engine/torch/shared_steps.h"
 
 namespace bertrand::test {
@@ -56,7 +58,22 @@ void train(ProcessGroup& group, bool is_native, const std::filesystem::path& fol
   require(static_cast<bool>(out.flush()), "the results cannot be written");
 }
 
-void leave(ProcessGroup& group) {
+/// While they join each other they would tell otherwise of one that is gone.
+void wait_for_joined(ProcessPlace place, const std::filesystem::path& folder) {
+  const auto joined = [&](unsigned of) { return folder / ("joined" + std::to_string(of)); };
+  std::ofstream(joined(place.rank)).close();
+  for (unsigned other = 0, times = 0; other < place.count; ++times) {
+    if (std::filesystem::exists(joined(other))) {
+      ++other;
+    } else {
+      require(times < 100'000, "the others have not joined");
+      ::usleep(1000);
+    }
+  }
+}
+
+void leave(ProcessGroup& group, const std::filesystem::path& folder) {
+  wait_for_joined(group.place(), folder);
   if (group.place().rank + 1 == group.place().count) {
     ::_exit(0);
   }
@@ -75,6 +92,28 @@ void leave(ProcessGroup& group) {
   throw std::runtime_error("a process that is gone was not missed");
 }
 
+/// A sum that nothing ends but the watch.
+void hang(const TorchGroupOptions& options, const std::filesystem::path& folder) {
+  MeetingOptions where;
+  where.place = options.place;
+  where.address = options.address;
+  where.port = options.port;
+  Meeting meeting(where);
+  const auto end = [](const std::string& sentence) {
+    std::fprintf(stderr, "%s\n", sentence.c_str());
+    ::_exit(sentence.starts_with("Rank 2 of 3 is gone") ? 0 : 1);
+  };
+  const Watch watch(meeting, WatchOptions{end, /*grace_seconds=*/0.1});
+  const auto group = make_torch_group(built_plugin(), options);
+  wait_for_joined(options.place, folder);
+  if (options.place.rank == 2) {
+    ::_exit(0);
+  }
+  std::vector<float> values(10);
+  group->sum(values);
+  throw std::runtime_error("a process that is gone was not missed");
+}
+
 void run(const std::vector<std::string>& words) {
   const auto number = [&](size_t index) {
     return static_cast<unsigned>(std::stoul(words.at(index)));
@@ -83,13 +122,16 @@ void run(const std::vector<std::string>& words) {
   if (words.at(1) == "leave" && options.backend == "cncl") {
     options.timeout_seconds = 10;  // libcncl does not see who is gone
   }
+  if (words.at(1) == "hang") {
+    return hang(options, words.at(5));
+  }
   const auto group = make_torch_group(built_plugin(), options);
   if (words.at(1) == "exchange") {
     exchange(*group);
   } else if (words.at(1) == "train" || words.at(1) == "train-native") {
     train(*group, /*is_native=*/words.at(1) == "train-native", words.at(5));
   } else {
-    leave(*group);
+    leave(*group, words.at(5));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <c10/core/DeviceType.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <cstdio>
 
 #include "generator.h"
 #include "memory.h"
@@ -83,3 +84,10 @@ const at::Generator& generator(int index) {
 }
 
 }  // namespace standin
+
+/// CNRT's. NOLINTNEXTLINE(readability-identifier-naming)
+extern "C" int cnrtDeviceGetPCIBusId(char* place, int size, int device) {
+  std::snprintf(place, static_cast<size_t>(size), "0000:%02x:00.0",
+                standin::device_of_machine(device));
+  return 0;
+}

@@ -1,6 +1,7 @@
 #include "group_over_gloo.h"
 
 #include <c10/util/Exception.h>
+#include <cstdlib>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "tensors.h"
@@ -30,6 +31,7 @@ GroupOverGloo::GroupOverGloo(const c10::intrusive_ptr<c10d::Store>& store, int r
 
 c10::intrusive_ptr<c10d::Work> GroupOverGloo::allreduce(
     const std::vector<at::Tensor>& tensors, const c10d::AllreduceOptions& options) const {
+  if (const char* why = std::getenv("STANDIN_MLU_REFUSES")) TORCH_CHECK(false, why);
   std::vector<at::Tensor> all = all_seen(tensors);
   return gloo_->allreduce(all, options);
 }

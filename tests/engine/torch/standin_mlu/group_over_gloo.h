@@ -8,7 +8,8 @@
 
 namespace standin {
 
-/// Gloo in the device's memory. As CNCL, it takes no doubles.
+/// Gloo in the device's memory. As CNCL, it takes no doubles, and what hinders it
+/// ($STANDIN_MLU_REFUSES) is said in the first sum.
 class GroupOverGloo {
  public:
   GroupOverGloo(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <sstream>
 #include <string>
 #include <sys/mman.h>
 #include <vector>
@@ -111,12 +112,28 @@ class DeviceAllocator : public c10::Allocator {
 
 thread_local int current = 0;
 
+const std::vector<int>& visible_devices() {
+  static const std::vector<int> kAll = [] {
+    const char* set = std::getenv("MLU_VISIBLE_DEVICES");
+    std::istringstream text(set != nullptr ? set : "");
+    std::vector<int> all;
+    for (std::string one; std::getline(text, one, ',');) all.push_back(std::stoi(one));
+    return all;
+  }();
+  return kAll;
+}
+
 }  // namespace
 
 int device_count() {
+  if (!visible_devices().empty()) return static_cast<int>(visible_devices().size());
   const char* set = std::getenv("STANDIN_MLU_DEVICES");
   constexpr int kUsual = 4;
   return set != nullptr ? std::clamp(std::atoi(set), 0, kMostDevices) : kUsual;
+}
+
+int device_of_machine(int index) {
+  return visible_devices().empty() ? index : visible_devices().at(static_cast<size_t>(index));
 }
 
 int current_device() { return current; }

@@ -7,8 +7,11 @@ namespace standin {
 
 inline constexpr int kMostDevices = 8;
 
-/// How many there are: $STANDIN_MLU_DEVICES, else 4.
+/// How many a process sees: those of $MLU_VISIBLE_DEVICES, else $STANDIN_MLU_DEVICES, else 4.
 int device_count();
+
+/// Which one of the machine's a process sees as its device of this number.
+int device_of_machine(int index);
 
 /// Of this thread.
 int current_device();
