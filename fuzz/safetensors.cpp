@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const bertrand::TensorView& tensor : contents.tensors) {
       bytes += tensor.bytes.size();
       const auto elements = static_cast<size_t>(tensor.size());
-      if (elements * bertrand::size_of(tensor.type) != tensor.bytes.size()) {
+      if (elements * bertrand::bits_of(tensor.type) != tensor.bytes.size() * 8) {
         std::abort();
       }
       std::vector<float> values(elements);

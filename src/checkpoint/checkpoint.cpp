@@ -1,8 +1,6 @@
 #include "checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
 #include <cstring>
 #include <new>
 #include <optional>
@@ -11,10 +9,12 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "checkpoint/known_kinds.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/sharded.h"
 #include "checkpoint/sorted_table.h"
 #include "checkpoint/tf_bundle.h"
+#include "checkpoint/tf_entries.h"
 #include "checkpoint/torch_files.h"
 
 namespace bertrand {
@@ -48,10 +48,6 @@ class SafetensorsCheckpoint : public Checkpoint {
   std::vector<std::span<const std::byte>> values_;
 };
 
-constexpr const char* kTar =
-    "is a TAR file, as the first releases of PyTorch wrote, which is not supported; load it with "
-    "PyTorch and save it again: torch.save(torch.load(OLD), NEW).";
-
 [[noreturn]] void refuse(const fs::path& path, const std::string& what) {
   throw Error(ErrorCode::bad_input, path.string() + ": " + what);
 }
@@ -59,57 +55,6 @@ constexpr const char* kTar =
 bool begins_with(std::span<const std::byte> bytes, std::string_view text, size_t place = 0) {
   return bytes.size() >= place + text.size() &&
          std::string_view(reinterpret_cast<const char*>(bytes.data()) + place, text.size()) == text;
-}
-
-/// A kind of file that is known by how it begins and not read, with the remedy.
-struct KnownKind {
-  std::string_view begin;
-  const char* what;
-};
-
-constexpr std::array kKnownKinds = {
-    KnownKind{"sys_info", kTar},
-    KnownKind{"\x89HDF\r\n",
-              "is an HDF5 file (TensorFlow 2, Keras), which is not supported; save the model with "
-              "transformers as model.safetensors or pytorch_model.bin."},
-    KnownKind{"version https://git-lfs",
-              "is a pointer of Git LFS, not the file itself; fetch it with git lfs pull."},
-    KnownKind{"\x1f\x8b", "is packed with gzip; unpack it first (gunzip, or tar -xzf)."},
-    KnownKind{"GGUF",
-              "is a GGUF file, which is not supported; take the model it was made from, as "
-              "model.safetensors or pytorch_model.bin."},
-    KnownKind{"<",
-              "is a web page or another text, not a checkpoint; was the download "
-              "answered with a page that asks to log in?"},
-    KnownKind{"{",
-              "is JSON without a \"weight_map\", so it is not the index of a checkpoint; "
-              "name the file of the weights."},
-    KnownKind{"\x80",
-              "is a pickle, but not of torch.save; save the model's state_dict() with it."}};
-
-/// The first field of an ONNX model is its version, and one of seven others follows. Source: ONNX,
-/// onnx.proto (ModelProto).
-bool is_onnx(std::span<const std::byte> bytes) {
-  constexpr std::string_view kTags = "\x12\x1a\x22\x28\x32\x3a\x42";
-  constexpr auto kMostVersion = std::byte{32};
-  return bytes.size() > 2 && bytes[0] == std::byte{8} && bytes[1] > std::byte{0} &&
-         bytes[1] < kMostVersion && kTags.find(static_cast<char>(bytes[2])) != kTags.npos;
-}
-
-void refuse_known(std::span<const std::byte> bytes, const fs::path& path) {
-  if (begins_with(bytes, "ustar", 257)) refuse(path, kTar);
-  if (is_onnx(bytes)) {
-    refuse(path,
-           "is an ONNX model, which is written and not read; take the model it was made from, as "
-           "model.safetensors or pytorch_model.bin.");
-  }
-  size_t begin = 0;  // of a text
-  while (begin < bytes.size() && std::isspace(static_cast<unsigned char>(bytes[begin])) != 0) {
-    ++begin;
-  }
-  for (const KnownKind& kind : kKnownKinds) {
-    if (begins_with(bytes, kind.begin, begin)) refuse(path, kind.what);
-  }
 }
 
 /// Whether the first eight bytes can be the length of a safetensors header.
@@ -147,6 +92,7 @@ std::shared_ptr<const Checkpoint> open_file(const fs::path& path) {
   }
   const bool named_as_bundle = bundle_prefix(path) != path;
   if (is_sorted_table(bytes) && !named_as_bundle) {
+    read_tf_index(bytes, path.string());  // may be damaged, or of a form that is not read
     refuse(path,
            "is the index of a TensorFlow checkpoint, but its name does not tell those of the data "
            "files; name it as it was, PREFIX.index with PREFIX.data-00000-of-00001 beside it.");
@@ -164,7 +110,7 @@ std::shared_ptr<const Checkpoint> open_file(const fs::path& path) {
   if (named_as_bundle) {  // values begin with any bytes
     return open_bundle_of(path);
   }
-  refuse_known(bytes, path);
+  refuse_known_kinds(bytes, path);
   if (!has_plausible_length(bytes)) {
     refuse(
         path,
@@ -190,7 +136,9 @@ std::optional<fs::path> newest_bundle(const fs::path& folder) {
   }
   const fs::path named(text.substr(begin + kKey.size(), end - begin - kKey.size()));
   const fs::path index = folder / (named.filename().string() + ".index");
-  return fs::exists(index, ignored) ? std::optional(index) : std::nullopt;
+  if (fs::exists(index, ignored)) return index;
+  const fs::path old = folder / named.filename();  // one file, before there was an index
+  return fs::is_regular_file(old, ignored) ? std::optional(old) : std::nullopt;
 }
 
 }  // namespace
@@ -199,6 +147,9 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
     const fs::path weights = find_weights(path);
+    if (weights.empty() && fs::exists(path / "saved_model.pb", ignored)) {
+      refuse(path, "is a TensorFlow SavedModel; name its weights: variables/variables.index.");
+    }
     if (weights.empty()) {
       refuse(path,
              "holds no weights: neither model.safetensors, pytorch_model.bin, one of these "

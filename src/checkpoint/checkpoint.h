@@ -50,6 +50,9 @@ class Checkpoint {
   /// What would keep read() from working, as far as it shows without reading; whole sentences.
   virtual std::vector<std::string> problems() const { return {}; }
 
+  /// What people should know of it and is nothing wrong; whole sentences.
+  virtual std::vector<std::string> notes() const { return {}; }
+
   /// Gives back the memory of what was read so far.
   virtual void release() const {}
 

@@ -92,6 +92,7 @@ class Conversion {
     }
     checkpoint_ = open_checkpoint(options_.in);
     report_.kind = checkpoint_->kind();
+    report_.notes = checkpoint_->notes();
     beside_ = fs::is_directory(options_.in, ignored) ? options_.in : options_.in.parent_path();
     if (beside_.empty()) beside_ = ".";
     read_config();

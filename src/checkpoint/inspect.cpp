@@ -151,6 +151,7 @@ Inspection inspect(const fs::path& given, bool check) {
   const fs::path path = where_weights_are(given, result.notes);
   result.weights = open_checkpoint(path);
   result.files = result.weights->files();
+  for (std::string& note : result.weights->notes()) result.notes.add(std::move(note));
   for (std::string& problem : result.weights->problems()) result.problems.add(std::move(problem));
   std::error_code ignored;
   const bool is_folder = fs::is_directory(path, ignored);

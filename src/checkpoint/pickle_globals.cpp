@@ -57,6 +57,11 @@ constexpr std::array kGlobals = {
     PickleGlobal{"torch", "uint64", data_type, DataType::u64},
     PickleGlobal{"torch", "float8_e4m3fn", data_type, DataType::f8_e4m3},
     PickleGlobal{"torch", "float8_e5m2", data_type, DataType::f8_e5m2},
+    PickleGlobal{"torch", "float8_e4m3fnuz", data_type, DataType::f8_e4m3fnuz},
+    PickleGlobal{"torch", "float8_e5m2fnuz", data_type, DataType::f8_e5m2fnuz},
+    PickleGlobal{"torch", "float8_e8m0fnu", data_type, DataType::f8_e8m0},
+    PickleGlobal{"torch", "float4_e2m1fn_x2", data_type, DataType::f4_x2},
+    PickleGlobal{"torch", "complex32", data_type, DataType::c32},
     PickleGlobal{"torch", "complex64", data_type, DataType::c64},
     PickleGlobal{"torch", "complex128", data_type, DataType::c128}};
 

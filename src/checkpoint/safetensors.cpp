@@ -39,10 +39,9 @@ struct Entry {
 };
 
 std::optional<DataType> find_type(std::string_view name) {
-  for (size_t type = 0; type < kDataTypes; ++type) {
-    if (name_of(static_cast<DataType>(type)) == name) {
-      return static_cast<DataType>(type);
-    }
+  for (size_t place = 0; place < kDataTypes; ++place) {
+    const auto type = static_cast<DataType>(place);
+    if (bits_of(type) > 0 && name_of(type) == name) return type;
   }
   return std::nullopt;
 }
@@ -66,7 +65,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   std::vector<Entry> entries;
   std::map<std::string, std::string> metadata;
   std::string complaint;
-  bool too_large = false;  ///< it complains of what is beyond a limit, and not wrong
+  bool not_read = false;  ///< it complains of what is beyond a limit, and not wrong
 
   bool start_object(size_t /*elements*/) override {
     if (place_ == Place::start) {
@@ -122,8 +121,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     }
     entries.back().type = find_type(text);
     return entries.back().type ||
-           complain("tensor " + in_quotes(entries.back().name) + " has the type " +
-                    in_quotes(text) + ", which is not supported");
+           exceed("tensor " + in_quotes(entries.back().name) + " has the type " + in_quotes(text) +
+                  ", which is not read; leave it out, or save it in another");
   }
 
   bool start_array(size_t /*elements*/) override {
@@ -206,7 +205,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
   bool exceed(std::string text) {
-    too_large = true;
+    not_read = true;
     return complain(std::move(text));
   }
   bool unexpected(const char* what) {
@@ -239,22 +238,22 @@ HeaderReader read_header(std::string_view header, const std::string& where) {
   }
   HeaderReader reader;
   if (!nlohmann::json::sax_parse(header.begin(), header.end(), &reader)) {
-    if (reader.too_large) throw Error(ErrorCode::bad_input, where + ": " + reader.complaint + ".");
+    if (reader.not_read) throw Error(ErrorCode::bad_input, where + ": " + reader.complaint + ".");
     damaged(where, "the header cannot be read: " + reader.complaint);
   }
   return reader;
 }
 
-/// Bytes of a tensor; empty where they are more than can be counted.
+/// Bytes of a tensor; empty where they are more than can be counted, or end amid one.
 std::optional<uint64_t> byte_size(const Entry& entry) {
-  uint64_t size = size_of(*entry.type);
+  uint64_t size = bits_of(*entry.type);
   for (const uint64_t dimension : entry.shape) {
     if (dimension > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) ||
         __builtin_mul_overflow(size, dimension, &size)) {
       return std::nullopt;
     }
   }
-  return size;
+  return size % 8 == 0 ? std::optional(size / 8) : std::nullopt;
 }
 
 /// Checks that the entries, in order of their offsets, fill `size` bytes one after the other.

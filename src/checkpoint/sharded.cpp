@@ -111,6 +111,13 @@ class ShardedCheckpoint : public Checkpoint {
     return shards_[0]->kind() + " in " + std::to_string(shards_.size()) + " files";
   }
   const std::vector<TensorInfo>& tensors() const override { return infos_; }
+  std::vector<std::string> notes() const override {  // each once, however many files it is about
+    std::set<std::string> all;
+    for (const auto& shard : shards_) {
+      for (std::string& note : shard->notes()) all.insert(std::move(note));
+    }
+    return {all.begin(), all.end()};
+  }
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
     return shards_[where_[index].first]->read(where_[index].second, buffer);
   }

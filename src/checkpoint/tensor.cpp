@@ -21,17 +21,20 @@ static_assert(std::endian::native == std::endian::little, "Tensors in files are 
 
 struct TypeTraits {
   std::string_view name;
-  size_t size;
+  unsigned bits;
 };
 
 /// In the order of DataType.
 constexpr std::array kTypes = {
-    TypeTraits{"F64", 8},  TypeTraits{"F32", 4},     TypeTraits{"F16", 2},
-    TypeTraits{"BF16", 2}, TypeTraits{"I64", 8},     TypeTraits{"I32", 4},
-    TypeTraits{"I16", 2},  TypeTraits{"I8", 1},      TypeTraits{"U8", 1},
-    TypeTraits{"BOOL", 1}, TypeTraits{"U16", 2},     TypeTraits{"U32", 4},
-    TypeTraits{"U64", 8},  TypeTraits{"F8_E4M3", 1}, TypeTraits{"F8_E5M2", 1},
-    TypeTraits{"C64", 8},  TypeTraits{"C128", 16}};
+    TypeTraits{"F64", 64},        TypeTraits{"F32", 32},        TypeTraits{"F16", 16},
+    TypeTraits{"BF16", 16},       TypeTraits{"I64", 64},        TypeTraits{"I32", 32},
+    TypeTraits{"I16", 16},        TypeTraits{"I8", 8},          TypeTraits{"U8", 8},
+    TypeTraits{"BOOL", 8},        TypeTraits{"U16", 16},        TypeTraits{"U32", 32},
+    TypeTraits{"U64", 64},        TypeTraits{"F8_E4M3", 8},     TypeTraits{"F8_E5M2", 8},
+    TypeTraits{"F8_E4M3FNUZ", 8}, TypeTraits{"F8_E5M2FNUZ", 8}, TypeTraits{"F8_E8M0", 8},
+    TypeTraits{"F6_E2M3", 6},     TypeTraits{"F6_E3M2", 6},     TypeTraits{"F4", 4},
+    TypeTraits{"F4_X2", 8},       TypeTraits{"C32", 32},        TypeTraits{"C64", 64},
+    TypeTraits{"C128", 128},      TypeTraits{"TEXT", 0},        TypeTraits{"UNKNOWN", 0}};
 static_assert(kTypes.size() == kDataTypes);
 
 /// The value `bytes` holds at `index`; tensors in files need not be aligned.
@@ -100,7 +103,9 @@ void convert_from(const std::byte* bytes, std::span<float> out, Convert convert)
 
 }  // namespace
 
-size_t size_of(DataType type) { return kTypes[static_cast<size_t>(type)].size; }
+size_t size_of(DataType type) { return (bits_of(type) + 7) / 8; }
+
+unsigned bits_of(DataType type) { return kTypes[static_cast<size_t>(type)].bits; }
 
 std::string_view name_of(DataType type) { return kTypes[static_cast<size_t>(type)].name; }
 
@@ -112,7 +117,12 @@ int64_t TensorInfo::size() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
-size_t TensorInfo::bytes() const { return static_cast<size_t>(size()) * size_of(type); }
+size_t TensorInfo::bytes() const {
+  const unsigned bits = bits_of(type);
+  const auto elements = static_cast<size_t>(size());
+  if (bits == 0) return static_cast<size_t>(stored);
+  return bits % 8 == 0 ? elements * (bits / 8) : (elements * bits + 7) / 8;
+}
 
 std::optional<int64_t> checked_size(std::span<const int64_t> shape) {
   constexpr int64_t kWidest = 16;
@@ -164,15 +174,15 @@ const TensorView* TensorFile::find(std::string_view name) const {
 }
 
 void to_f32(const TensorView& tensor, std::span<float> out) {
-  if (tensor.bytes.size() != out.size() * size_of(tensor.type)) {
-    throw Error(ErrorCode::runtime, "Tensor \"" + tensor.name + "\" holds " +
-                                        std::to_string(tensor.size()) + " values where " +
-                                        std::to_string(out.size()) + " are asked for.");
-  }
   if (!out.empty() && !is_floating_point(tensor.type)) {
     throw Error(ErrorCode::bad_input,
                 "Tensor \"" + tensor.name + "\" holds " + std::string(name_of(tensor.type)) +
                     ", not floating point numbers; weights must be F32, F16 or BF16.");
+  }
+  if (tensor.bytes.size() != out.size() * size_of(tensor.type)) {
+    throw Error(ErrorCode::runtime, "Tensor \"" + tensor.name + "\" holds " +
+                                        std::to_string(tensor.size()) + " values where " +
+                                        std::to_string(out.size()) + " are asked for.");
   }
   widen(tensor.type, tensor.bytes, out);
 }

@@ -29,15 +29,28 @@ enum class DataType {
   u64,
   f8_e4m3,
   f8_e5m2,
-  c64,   ///< two f32
-  c128,  ///< two f64
+  f8_e4m3fnuz,
+  f8_e5m2fnuz,
+  f8_e8m0,
+  f6_e2m3,
+  f6_e3m2,
+  f4,
+  f4_x2,  ///< two f4 in an element, as PyTorch has them
+  c32,    ///< two f16
+  c64,    ///< two f32
+  c128,   ///< two f64
+  text,   ///< of no fixed width
+  unknown,
 };
-inline constexpr size_t kDataTypes = 17;
+inline constexpr size_t kDataTypes = 27;
 
-/// Bytes of one element.
+/// Bytes of one element; 1 of types that are narrower, and 0 of those without a fixed width.
 size_t size_of(DataType type);
 
-/// "F32", "BF16", "BOOL": as safetensors spells it.
+/// Bits of one element, 0 without a fixed width: elements lie side by side without gaps.
+unsigned bits_of(DataType type);
+
+/// "F32", "BF16", "BOOL": as safetensors spells it, where it has the type.
 std::string_view name_of(DataType type);
 
 /// A tensor in a file: little-endian, row-major. The bytes belong to the file's reader.
@@ -55,6 +68,7 @@ struct TensorInfo {
   std::string name;
   DataType type;
   std::vector<int64_t> shape;
+  uint64_t stored = 0;  ///< bytes in the file, of a type without a fixed width
 
   int64_t size() const;  ///< elements
   size_t bytes() const;  ///< of all its values, without gaps

@@ -84,7 +84,7 @@ class TfBundle : public Checkpoint {
     }
     make_room(buffer, bytes.size(), memory_for(info));
     std::copy(bytes.begin(), bytes.end(), buffer.begin());
-    swap(buffer, size_of(info.type));
+    swap(buffer, info.type);
     return buffer;
   }
 
@@ -103,7 +103,7 @@ class TfBundle : public Checkpoint {
       if (index_.big_endian) {
         make_room(buffer, bytes.size(), memory_for(info));
         std::copy(bytes.begin(), bytes.end(), buffer.begin());
-        swap(buffer, size_of(info.type));
+        swap(buffer, info.type);
       }
       part(index_.big_endian ? buffer : bytes);
       release();
@@ -129,10 +129,9 @@ class TfBundle : public Checkpoint {
   };
 
   void add(const std::string& name, const TfEntry& entry) {
-    if (!entry.type) return;  // texts, such as the graph of objects of later versions
     if (!checked_size(entry.shape)) refuse(name, "has an impossible shape");
-    TensorInfo info{name, *entry.type, entry.shape};
-    if (is_of_optimizer(name)) {
+    TensorInfo info{name, entry.type, entry.shape, entry.size};
+    if (is_of_optimizer(name) || bits_of(entry.type) == 0) {
       others_.push_back(std::move(info));
       return;
     }
@@ -220,7 +219,9 @@ class TfBundle : public Checkpoint {
     return bytes;
   }
 
-  static void swap(std::vector<std::byte>& bytes, size_t width) {
+  static void swap(std::vector<std::byte>& bytes, DataType type) {
+    const bool is_pair = type == DataType::c64 || type == DataType::c128;
+    const size_t width = size_of(type) / (is_pair ? 2 : 1);
     for (size_t i = 0; i + width <= bytes.size(); i += width) {
       std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(i),
                    bytes.begin() + static_cast<std::ptrdiff_t>(i + width));
@@ -249,7 +250,7 @@ class TfBundle : public Checkpoint {
     if (std::find(filled.begin(), filled.end(), false) != filled.end()) {
       refuse(info.name, "is not filled by its slices");
     }
-    if (index_.big_endian) swap(buffer, size_of(info.type));
+    if (index_.big_endian) swap(buffer, info.type);
   }
 
   std::string memory_for(const TensorInfo& info) const {

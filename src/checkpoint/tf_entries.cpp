@@ -62,7 +62,7 @@ void read_message(std::span<const std::byte> message, const std::string& where, 
 }
 
 /// Numbers of tensorflow/core/framework/types.proto.
-std::optional<DataType> data_type(uint64_t number) {
+DataType data_type(uint64_t number) {
   switch (number) {
     case 1:
       return DataType::f32;
@@ -76,16 +76,32 @@ std::optional<DataType> data_type(uint64_t number) {
       return DataType::i16;
     case 6:
       return DataType::i8;
+    case 7:
+      return DataType::text;
+    case 8:
+      return DataType::c64;
     case 9:
       return DataType::i64;
     case 10:
       return DataType::boolean;
     case 14:
       return DataType::bf16;
+    case 17:
+      return DataType::u16;
+    case 18:
+      return DataType::c128;
     case 19:
       return DataType::f16;
-    default:
-      return std::nullopt;
+    case 22:
+      return DataType::u32;
+    case 23:
+      return DataType::u64;
+    case 24:
+      return DataType::f8_e5m2;
+    case 25:
+      return DataType::f8_e4m3;
+    default:  // quantized, or of no numbers at all
+      return DataType::unknown;
   }
 }
 
@@ -156,8 +172,19 @@ TfEntry read_entry(std::span<const std::byte> message, const std::string& where,
   return entry;
 }
 
+/// The first form of TensorFlow's checkpoints is such a table, too, and holds the values as well;
+/// its header begins with a message. Source: tensorflow/core/util/saved_tensor_slice.proto.
+[[noreturn]] void refuse_old_form(const std::string& where) {
+  throw Error(ErrorCode::bad_input,
+              where +
+                  ": is a checkpoint of TensorFlow's first form, one file without an index, which "
+                  "is not read; load it with TensorFlow and save it again in the second: "
+                  "tf.compat.v1.train.Saver(write_version=tf.compat.v1.train.SaverDef.V2).");
+}
+
 void read_header(std::span<const std::byte> message, const std::string& where, TfIndex& index) {
   read_message(message, where, [&](const Field& field) {
+    if (field.number == 1 && !field.bytes.empty()) refuse_old_form(where);
     if (field.number == 1) {
       index.shards = static_cast<uint32_t>(std::min<uint64_t>(field.value, kMostShards));
     } else if (field.number == 2) {
@@ -242,9 +269,7 @@ TfIndex read_tf_index(std::span<const std::byte> file, const std::string& where,
       check);
   if (!has_header) {
     throw Error(ErrorCode::bad_input,
-                where +
-                    ": is a sorted table, but not the index of a TensorFlow checkpoint; one of "
-                    "TensorFlow before 1.0 must be saved again by a later version.");
+                where + ": is a sorted table, but not the index of a TensorFlow checkpoint.");
   }
   return index;
 }

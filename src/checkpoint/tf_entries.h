@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +19,7 @@ struct TfSlice {
 
 /// What an index says of one tensor (or of one slice, which has a key of its own).
 struct TfEntry {
-  std::optional<DataType> type;  ///< empty: strings or another type that is no number
+  DataType type = DataType::unknown;
   std::vector<int64_t> shape;
   uint32_t shard = 0;
   uint64_t offset = 0;

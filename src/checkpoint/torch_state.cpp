@@ -262,6 +262,9 @@ void gather(const TensorInfo& info, const TorchTensor& tensor, std::span<const s
   if (info.type == DataType::c64) {
     return gather_elements<8, 4>(info, tensor.strides, bytes.data(), big_endian, out.data());
   }
+  if (info.type == DataType::c32) {
+    return gather_elements<4, 2>(info, tensor.strides, bytes.data(), big_endian, out.data());
+  }
   switch (size_of(info.type)) {
     case 16:
       return gather_elements<16, 8>(info, tensor.strides, bytes.data(), big_endian, out.data());

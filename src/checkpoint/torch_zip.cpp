@@ -37,6 +37,11 @@ class TorchZip : public TorchCheckpoint {
 
   std::string kind() const override { return "PyTorch (zip)"; }
 
+  std::vector<std::string> notes() const override {
+    if (archive_.has_checksums()) return {};
+    return {"PyTorch wrote it without checksums, so that damage to it is not found."};
+  }
+
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
     const TensorInfo& info = state_.infos[index];
     const TorchTensor& tensor = state_.tensors[index];

@@ -226,6 +226,7 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> file, const std::string&
     const auto end = static_cast<uint64_t>(header.entry.bytes.data() - file.data());
     ranges.push_back({header.offset, end + header.stored, header.entry.name});
     archive.entries_.push_back(header.entry);
+    archive.has_checksums_ = archive.has_checksums_ || header.entry.crc != 0;
   }
   refuse_overlaps(std::move(ranges), where);
   const auto by_name = [](const Entry& a, const Entry& b) { return a.name < b.name; };
@@ -254,7 +255,7 @@ void ZipArchive::check_range(const Entry& entry, uint64_t begin, uint64_t count)
 
 std::span<const std::byte> ZipArchive::stored(const Entry& entry, uint64_t begin, uint64_t count,
                                               bool check) const {
-  if (check && crc_of(entry.bytes) != entry.crc) {
+  if (check && has_checksums_ && crc_of(entry.bytes) != entry.crc) {
     damaged(entry, "does not have the checksum that the directory says");
   }
   return entry.bytes.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
@@ -336,7 +337,7 @@ void ZipArchive::inflate(const Entry& entry, uint64_t begin, uint64_t count, boo
       return;
     }
   }
-  if (done != entry.size || (check && crc != entry.crc)) {
+  if (done != entry.size || (check && has_checksums_ && crc != entry.crc)) {
     damaged(entry, "does not unpack to what the directory says");
   }
 }

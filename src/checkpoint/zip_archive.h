@@ -30,12 +30,16 @@ class ZipArchive {
 
   const std::vector<Entry>& entries() const { return entries_; }
 
+  /// False where the field of every entry is 0, as PyTorch leaves it where it is told to compute
+  /// none (torch.serialization.set_crc32_options): then nothing is compared.
+  bool has_checksums() const { return has_checksums_; }
+
   /// nullptr where there is none of that name.
   const Entry* find(std::string_view name) const;
 
   /// The content from byte `begin` on, `count` bytes: in place, or in `buffer` where it is
-  /// deflated. All of the entry is checked against its CRC-32 if `check` is set. Takes no more
-  /// memory than `count` bytes. Throws Error (bad_input) naming the entry.
+  /// deflated. All of the entry is checked against its CRC-32 if `check` is set and there are any.
+  /// Takes no more memory than `count` bytes. Throws Error (bad_input) naming the entry.
   std::span<const std::byte> read(const Entry& entry, uint64_t begin, uint64_t count, bool check,
                                   std::vector<std::byte>& buffer) const;
 
@@ -56,6 +60,7 @@ class ZipArchive {
 
   std::string where_;
   std::vector<Entry> entries_;  // sorted by name
+  bool has_checksums_ = false;
 };
 
 }  // namespace bertrand

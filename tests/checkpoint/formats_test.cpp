@@ -10,6 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/fixtures.h"
+#include "checkpoint/made_bundle.h"
 #include "checkpoint/peak_memory.h"
 #include "shared_data.h"
 
@@ -198,6 +199,11 @@ TEST(OpenCheckpoint, KnowsWhatPeopleTakeForACheckpoint) {
   EXPECT_THAT(refusal("\x08\x08\x12\x07pytorch\x1a\x03"
                       "2.1:\xd0\x01"),
               HasSubstr("is an ONNX model"));
+  // One that names no maker: the version, then the graph.
+  EXPECT_THAT(refusal("\x08\x07:\x04\x0a\x02hi"), HasSubstr("is an ONNX model"));
+  EXPECT_THAT(refusal("\x08\x01\x12\x06\x0a\x04\x12\x02hi"),
+              HasSubstr("is the graph of a TensorFlow SavedModel"));
+  EXPECT_THAT(refusal("\x08\x01\x12\x04text of some kind"), HasSubstr("is of a kind"));
   EXPECT_THAT(refusal("\x1f\x8b\x08\x08\x01\x02\x03\x04\x05\x06"), HasSubstr("gzip"));
   EXPECT_THAT(refusal("GGUF\x03" + std::string(11, '\0')), HasSubstr("is a GGUF file"));
   EXPECT_THAT(refusal("\n<!DOCTYPE html><html>"), HasSubstr("is a web page"));
@@ -220,6 +226,32 @@ TEST(OpenCheckpoint, KnowsTheFilesOfABundleByTheirNames) {
   EXPECT_EQ(open_checkpoint(folder / "m.data-00000-of-00001")->kind(), "TensorFlow 1 bundle");
   test::write(folder / "renamed", index);
   EXPECT_THAT(refusal("renamed"), HasSubstr("its name does not tell those of the data files"));
+}
+
+TEST(OpenCheckpoint, TellsTheOldFormOfTensorFlowFromAnIndex) {
+  const test::TemporaryFolder folder;
+  // Its header is a message that begins with another: what tensors there are.
+  const std::string header = test::field(1, test::field(1, test::field(1, std::string("a"))));
+  const std::string table = test::made_table(
+      test::block_of(test::entry_of("", header) + std::string("\0\0\0\0\1\0\0\0", 8)));
+  const auto refusal = [&](const std::filesystem::path& path) {
+    return test::error_of(3, [&] { open_checkpoint(path); });
+  };
+  for (const char* name : {"model.ckpt", "model.index"}) {
+    test::write(folder / name, table);
+    EXPECT_THAT(refusal(folder / name), HasSubstr("first form, one file without an index"));
+    std::filesystem::remove(folder / name);
+  }
+  test::write(folder / "model.ckpt", table);
+  test::write(folder / "checkpoint", "model_checkpoint_path: \"model.ckpt\"\n");
+  EXPECT_THAT(refusal(folder.path()), HasSubstr("first form, one file without an index"));
+}
+
+TEST(OpenCheckpoint, PointsFromASavedModelToItsWeights) {
+  const test::TemporaryFolder folder;
+  test::write(folder / "saved_model.pb", "");
+  EXPECT_THAT(test::error_of(3, [&] { open_checkpoint(folder.path()); }),
+              HasSubstr("name its weights: variables/variables.index"));
 }
 
 TEST(OpenCheckpoint, KnowsSafetensorsByMoreThanItsLength) {

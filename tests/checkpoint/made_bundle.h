@@ -43,13 +43,13 @@ struct MadeVariable {
   uint64_t size = 0;
   uint32_t checksum = 0;             ///< masked
   std::vector<TfSlice> slices = {};  ///< of a tensor; each is told by itself, too
+  uint64_t type = 1;                 ///< a number of types.proto; 1 is f32
 };
 
 inline std::string message_of(const MadeVariable& variable) {
-  constexpr uint64_t kFloat = 1;
   std::string shape;
   for (const uint64_t size : variable.shape) shape += field(2, field(1, size));
-  std::string message = field(1, kFloat) + field(2, shape) + field(4, variable.offset) +
+  std::string message = field(1, variable.type) + field(2, shape) + field(4, variable.offset) +
                         field(5, variable.size) + varint(6 << 3 | 5);
   message.append(reinterpret_cast<const char*>(&variable.checksum), sizeof variable.checksum);
   for (const TfSlice& slice : variable.slices) {

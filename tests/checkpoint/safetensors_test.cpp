@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr const char* kGood =
@@ -124,7 +126,7 @@ TEST(Safetensors, RefusesWhatIsOutOfPlace) {
   EXPECT_THAT(tensor(R"("dtype":"U8","dtype":"U8")"), HasSubstr("has \"dtype\" twice"));
   EXPECT_THAT(tensor(R"("shape":[],"shape":[])"), HasSubstr("has \"shape\" twice"));
   EXPECT_THAT(tensor(R"("strides":[1])"), HasSubstr("a field \"strides\""));
-  EXPECT_THAT(tensor(R"("dtype":"F4")"), HasSubstr("the type \"F4\", which is not"));
+  EXPECT_THAT(tensor(R"("dtype":"F2")"), HasSubstr("the type \"F2\", which is not"));
   for (const char* lacking : {R"("shape":[1],"data_offsets":[0,1])", R"("dtype":"U8","shape":[1])",
                               R"("dtype":"U8","data_offsets":[0,1])", "",
                               R"("dtype":"U8","shape":[1],"data_offsets":[0])"}) {
@@ -176,6 +178,34 @@ TEST(Safetensors, ReadsTypesThatNoModelHas) {
   EXPECT_EQ(contents.tensors[0].type, DataType::u16);
   EXPECT_EQ(contents.tensors[1].type, DataType::f8_e5m2);
   EXPECT_EQ(contents.tensors[2].bytes.size(), 8U);
+}
+
+TEST(Safetensors, ReadsTypesNarrowerThanAByte) {
+  const auto one = [](const char* type, const char* shape, size_t bytes) {
+    return test::safetensors(
+        fmt::format(R"({{"a":{{"dtype":"{}","shape":{},"data_offsets":[0,{}]}}}})", type, shape,
+                    bytes),
+        std::string(bytes, 'v'));
+  };
+  for (const char* type : {"F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0"}) {
+    EXPECT_EQ(parse(one(type, "[3]", 3)).tensors.at(0).bytes.size(), 3U) << type;
+  }
+  EXPECT_EQ(parse(one("F4", "[3,2]", 3)).tensors.at(0).bytes.size(), 3U);
+  EXPECT_EQ(parse(one("F6_E2M3", "[4]", 3)).tensors.at(0).type, DataType::f6_e2m3);
+  EXPECT_EQ(parse(one("F6_E3M2", "[8]", 6)).tensors.at(0).type, DataType::f6_e3m2);
+  EXPECT_EQ((TensorInfo{"a", DataType::f6_e3m2, {8}}).bytes(), 6U);
+  for (const auto& file : {one("F4", "[3]", 1), one("F4", "[3]", 2), one("F6_E2M3", "[2]", 2)}) {
+    EXPECT_THAT(test::error_of(3, [&] { parse(file); }), HasSubstr("do not agree with its"));
+  }
+}
+
+TEST(Safetensors, DoesNotCallANewTypeDamage) {
+  for (const char* type : {"F2", "TEXT", "UNKNOWN"}) {
+    const std::string text = refusal(
+        std::string(R"({"a":{"dtype":")") + type + R"(","shape":[1],"data_offsets":[0,1]}})", 1);
+    EXPECT_THAT(text, HasSubstr(std::string("has the type \"") + type + "\", which is not read"));
+    EXPECT_THAT(text, Not(HasSubstr("damaged")));
+  }
 }
 
 TEST(Safetensors, RefusesOverlapsAndRepeatedNames) {

@@ -57,6 +57,39 @@ TEST_F(TfIndexTest, ReadsWhatIsMadeByHand) {
   EXPECT_THAT(checkpoint->problems(), IsEmpty());
 }
 
+TEST_F(TfIndexTest, ListsTensorsOfEveryType) {
+  std::map<std::string, test::MadeVariable> variables;
+  for (const auto& [type, name] : {std::pair(7, "a.text"),
+                                   {8, "b.c64"},
+                                   {11, "c.quantized"},
+                                   {17, "d.u16"},
+                                   {18, "e.c128"},
+                                   {20, "f.resource"},
+                                   {22, "g.u32"},
+                                   {23, "h.u64"},
+                                   {24, "i.f8"},
+                                   {99, "j.new"}}) {
+    variables[name] = {{1}, 0, 0, 0, {}, static_cast<uint64_t>(type)};
+  }
+  variables["a.text"].size = 7;
+  variables["bert/adam_m"] = {{1}, 8, 4, 0};
+  const auto checkpoint = open(test::made_index(variables));
+  const auto told = [](const std::vector<TensorInfo>& tensors) {
+    std::vector<std::string> all;
+    for (const TensorInfo& info : tensors) {
+      all.push_back(info.name + " " + std::string(name_of(info.type)) + " " +
+                    std::to_string(info.bytes()));
+    }
+    return all;
+  };
+  EXPECT_THAT(told(checkpoint->tensors()),
+              ElementsAre("b.c64 C64 8", "d.u16 U16 2", "e.c128 C128 16", "g.u32 U32 4",
+                          "h.u64 U64 8", "i.f8 F8_E5M2 1"));
+  EXPECT_THAT(told(checkpoint->others()),
+              ElementsAre("a.text TEXT 7", "bert/adam_m F32 4", "c.quantized UNKNOWN 0",
+                          "f.resource UNKNOWN 0", "j.new UNKNOWN 0"));
+}
+
 TEST_F(TfIndexTest, RefusesSizesAndPlacesThatCannotBe) {
   for (const auto& shape :
        {std::vector{kHuge}, std::vector{kHuge, uint64_t{2}},

@@ -149,6 +149,11 @@ TEST(TorchState, KnowsTypesThatNoModelHas) {
   };
   for (const auto& [type, known] :
        {std::pair("uint16", DataType::u16), std::pair("float8_e4m3fn", DataType::f8_e4m3),
+        std::pair("float8_e5m2", DataType::f8_e5m2),
+        std::pair("float8_e4m3fnuz", DataType::f8_e4m3fnuz),
+        std::pair("float8_e5m2fnuz", DataType::f8_e5m2fnuz),
+        std::pair("float8_e8m0fnu", DataType::f8_e8m0),
+        std::pair("float4_e2m1fn_x2", DataType::f4_x2), std::pair("complex32", DataType::c32),
         std::pair("complex64", DataType::c64)}) {
     EXPECT_EQ(state_of(with(type)).infos.at(0).type, known);
   }
@@ -173,6 +178,9 @@ TEST(TorchState, TurnsTheHalvesOfBigEndianComplexNumbers) {
   gather(info, tensor, test::as_bytes(stored), /*big_endian=*/true,
          std::as_writable_bytes(std::span(values)));
   EXPECT_EQ(values, "\4\3\2\1\x08\7\6\5");
+  gather({"a", DataType::c32, {2}}, tensor, test::as_bytes(stored), /*big_endian=*/true,
+         std::as_writable_bytes(std::span(values)));
+  EXPECT_EQ(values, "\2\1\4\3\6\5\x08\7");
 }
 
 TEST(Pickle, KeepsALongHistoryInLittleMemory) {

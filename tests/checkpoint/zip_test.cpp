@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/fixtures.h"
+#include "checkpoint/made_torch.h"
 #include "checkpoint/zip_archive.h"
 #include "checkpoint/zip_writer.h"
 #include "shared_data.h"
@@ -61,6 +62,39 @@ TEST(Zip, RefusesSizesThatCannotBe) {
   std::memcpy(file.data() + entry + 24, &huge, sizeof huge);
   EXPECT_THAT(test::error_of(3, [&] { ZipArchive::parse(test::as_bytes(file), "x.zip"); }),
               HasSubstr("cannot have 4294967294 bytes"));
+}
+
+/// An archive whose entries tell `checksum` each, right or not.
+std::string with_checksum(uint32_t first, uint32_t second) {
+  auto stored = test::stored("a", "first");
+  auto deflated = test::deflated("b", "second");
+  stored.crc = first;
+  deflated.crc = second;
+  return test::made_zip({stored, deflated});
+}
+
+TEST(Zip, ReadsArchivesWithoutChecksums) {
+  const auto read = [](const std::string& file, const char* name) {
+    const ZipArchive archive = ZipArchive::parse(test::as_bytes(file), "x.zip");
+    const auto* entry = archive.find(name);
+    std::vector<std::byte> buffer;
+    std::string parts;
+    archive.read_parts(*entry, 0, entry->size, /*check=*/true,
+                       [&](std::span<const std::byte> part) { parts += text_of(part); });
+    EXPECT_EQ(text_of(archive.read(*entry, 0, entry->size, /*check=*/true, buffer)), parts);
+    return parts;
+  };
+  const std::string none = with_checksum(0, 0);
+  EXPECT_FALSE(ZipArchive::parse(test::as_bytes(none), "x.zip").has_checksums());
+  EXPECT_EQ(read(none, "a"), "first");
+  EXPECT_EQ(read(none, "b"), "second");
+  // Where one entry has a checksum, all have.
+  const std::string some = with_checksum(0, test::crc_of("second"));
+  EXPECT_TRUE(ZipArchive::parse(test::as_bytes(some), "x.zip").has_checksums());
+  EXPECT_EQ(read(some, "b"), "second");
+  EXPECT_THAT(test::error_of(3, [&] { read(some, "a"); }), HasSubstr("does not have the checksum"));
+  const std::string other = with_checksum(test::crc_of("first"), 0);
+  EXPECT_THAT(test::error_of(3, [&] { read(other, "b"); }), HasSubstr("does not unpack to what"));
 }
 
 }  // namespace
