@@ -285,7 +285,7 @@ TEST_F(MluCommands, OneVisibleCardAProcessIsItsOwn) {
            " MLU_VISIBLE_DEVICES=" + rank + " ";
   };
   const Outcome outcome = program_.run(
-      command, process("1") + "'" + BERTRAND_PROGRAM + "' " + command + " & " + process("0"));
+      command, process("1") + "'" + kProgram + "' " + command + " & " + process("0"));
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(json("run/run.json").at("processes"), 2);
 }
