@@ -284,8 +284,8 @@ TEST_F(MluCommands, OneVisibleCardAProcessIsItsOwn) {
            std::to_string(port) + " RANK=" + rank + " LOCAL_RANK=" + rank +
            " MLU_VISIBLE_DEVICES=" + rank + " ";
   };
-  const Outcome outcome = program_.run(
-      command, process("1") + "'" + kProgram + "' " + command + " & " + process("0"));
+  const Outcome outcome =
+      program_.run(command, process("1") + "'" + kProgram + "' " + command + " & " + process("0"));
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(json("run/run.json").at("processes"), 2);
 }
