@@ -81,15 +81,15 @@ class Watch {
 /// waits for nobody.
 class Undisturbed {
  public:
-  Undisturbed() { ++count_; }
-  ~Undisturbed() { --count_; }
+  Undisturbed() { ++living; }
+  ~Undisturbed() { --living; }
   Undisturbed(const Undisturbed&) = delete;
   Undisturbed& operator=(const Undisturbed&) = delete;
 
-  static bool any() { return count_ > 0; }
+  static bool any() { return living > 0; }
 
  private:
-  static inline std::atomic<int> count_ = 0;
+  static inline std::atomic<int> living = 0;
 };
 
 }  // namespace bertrand

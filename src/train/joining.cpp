@@ -1,6 +1,5 @@
 #include "train/joining.h"
 
-#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
@@ -47,11 +46,12 @@ void check_cards(const std::vector<Place>& places) {
     const auto [other, is_free] = taken[machine].emplace(card, rank);
     if (is_free) continue;
     std::set<std::string> cards;
+    unsigned processes = 0;
     for (const Place& place : places) {
-      if (place.machine == machine) cards.insert(place.card);
+      if (place.machine != machine) continue;
+      cards.insert(place.card);
+      ++processes;
     }
-    const auto processes = std::count_if(
-        places.begin(), places.end(), [&](const Place& place) { return place.machine == machine; });
     throw Error(
         ErrorCode::usage,
         fmt::format("{} processes of a machine have {} card{}: ranks {} and {} would both compute "

@@ -113,14 +113,14 @@ class DeviceAllocator : public c10::Allocator {
 thread_local int current = 0;
 
 const std::vector<int>& visible_devices() {
-  static const std::vector<int> kAll = [] {
+  static const std::vector<int> devices = [] {
     const char* set = std::getenv("MLU_VISIBLE_DEVICES");
     std::istringstream text(set != nullptr ? set : "");
     std::vector<int> all;
     for (std::string one; std::getline(text, one, ',');) all.push_back(std::stoi(one));
     return all;
   }();
-  return kAll;
+  return devices;
 }
 
 }  // namespace
