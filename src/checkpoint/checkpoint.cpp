@@ -151,6 +151,11 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const fs::path& path) {
       refuse(path, "is a TensorFlow SavedModel; name its weights: variables/variables.index.");
     }
     if (weights.empty()) {
+    const fs::path snapshot = path / "snapshot";
+    if (weights.empty() && fs::exists(snapshot / "training.json", ignored)) {
+      refuse(path, "is the folder of a run that is not complete; name its snapshot: " +
+                       snapshot.string() + ".");
+    }
       refuse(path,
              "holds no weights: neither model.safetensors, pytorch_model.bin, one of these "
              "in several files, nor one TensorFlow checkpoint; name the file itself.");
