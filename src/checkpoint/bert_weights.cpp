@@ -79,6 +79,9 @@ class Matching {
       }
     }
     result_.faults = faults_.lines();
+    const size_t placed = result_.parameters.size() + result_.pooler.size() + result_.heads.size() +
+                          result_.buffers.size() + faults_.count();
+    if (placed == 0) tell_names();
     return std::move(result_);
   }
 
@@ -112,6 +115,28 @@ class Matching {
     }
     const auto first = left_.lower_bound(kHead);
     result_.has_span_head = first != left_.end() && first->first.starts_with(kHead);
+  }
+
+  void tell_names() {
+    constexpr size_t kShown = 3;
+    constexpr std::string_view kObject = "/.ATTRIBUTES/VARIABLE_VALUE";
+    const auto& tensors = checkpoint_.tensors();
+    Findings names(kShown);
+    bool of_objects = false;
+    for (const TensorInfo& tensor : tensors) {
+      names.add(printable(tensor.name));
+      of_objects = of_objects || tensor.name.ends_with(kObject);
+    }
+    result_.of_no_bert =
+        tensors.empty() ? "it holds no tensor of a model"
+                        : fmt::format("none of its {} names is one of a BERT: {}{}", tensors.size(),
+                                      names.list(),
+                                      names.left_out_some() ? " (bertrand inspect names all)" : "");
+    if (of_objects) {
+      result_.of_no_bert +=
+          "; TensorFlow 2 wrote it, by the names of a program's objects: load it with that program "
+          "and save the model with transformers";
+    }
   }
 
   bool take_scale(size_t index) {
@@ -261,6 +286,7 @@ void transpose(const Matrix& in, size_t first, size_t last, std::span<std::byte>
 }  // namespace
 
 std::vector<std::string> BertWeights::all_faults() const {
+  if (!of_no_bert.empty()) return {of_no_bert};
   std::vector<std::string> all;
   all.reserve(missing.size() + faults.size());
   for (const std::string& name : missing) all.push_back(name + " is missing");

@@ -39,8 +39,10 @@ struct BertWeights {
   std::vector<std::string>
       head_faults;             ///< the same of `heads`, which only those want who keep them
   bool has_span_head = false;  ///< without one it is not in `missing`
+  std::string of_no_bert;      ///< not empty where no name is one of a BERT: what there is instead
 
-  /// What is missing and what does not fit, for one message.
+  /// What is missing and what does not fit, for one message; where no name is one of a BERT, only
+  /// that.
   std::vector<std::string> all_faults() const;
 };
 

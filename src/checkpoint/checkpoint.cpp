@@ -34,6 +34,7 @@ class SafetensorsCheckpoint : public Checkpoint {
   }
 
   std::string kind() const override { return "safetensors"; }
+  std::string format() const override { return "safetensors"; }
   const std::vector<TensorInfo>& tensors() const override { return infos_; }
   std::vector<File> files() const override { return {{path_, file_.bytes().size()}}; }
   void release() const override { file_.release(); }
@@ -149,6 +150,11 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const fs::path& path) {
     const fs::path weights = find_weights(path);
     if (weights.empty() && fs::exists(path / "saved_model.pb", ignored)) {
       refuse(path, "is a TensorFlow SavedModel; name its weights: variables/variables.index.");
+    }
+    const fs::path snapshot = path / "snapshot";
+    if (weights.empty() && fs::exists(snapshot / "training.json", ignored)) {
+      refuse(path, "is the folder of a run that is not complete; name its snapshot: " +
+                       snapshot.string() + ".");
     }
     if (weights.empty()) {
       refuse(path,

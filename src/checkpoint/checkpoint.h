@@ -22,6 +22,10 @@ class Checkpoint {
   /// "PyTorch (zip)": for people.
   virtual std::string kind() const = 0;
 
+  /// "safetensors", "pytorch-zip", "pytorch-legacy" or "tensorflow-bundle": for programs. Of
+  /// several files it is that of each.
+  virtual std::string format() const = 0;
+
   /// The tensors of the model, as the file names them.
   virtual const std::vector<TensorInfo>& tensors() const = 0;
 

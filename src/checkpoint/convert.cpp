@@ -1,8 +1,6 @@
 #include "checkpoint/convert.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -14,9 +12,12 @@
 #include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/converted_config.h"
 #include "checkpoint/findings.h"
 #include "checkpoint/model_folder.h"
+#include "checkpoint/old_model.h"
 #include "checkpoint/weight_writer.h"
+#include "checkpoint/write_as.h"
 
 namespace bertrand {
 namespace {
@@ -31,23 +32,6 @@ std::string listed(const std::vector<std::string>& names) {
   Findings shown(kShownNames);
   for (const std::string& name : names) shown.add(printable(name));
   return shown.list() + (shown.left_out_some() ? " (bertrand inspect names all)" : "");
-}
-
-/// F64 has finite values that F32 has not.
-void refuse_too_large(const TensorInfo& info, std::span<const std::byte> bytes,
-                      std::span<const float> values, const TensorInfo& target,
-                      const std::string& where) {
-  if (info.type != DataType::f64) return;
-  for (size_t i = 0; i < values.size(); ++i) {
-    double value = 0;
-    std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
-    if (std::isinf(values[i]) && !std::isinf(value)) {
-      throw Error(ErrorCode::runtime,
-                  fmt::format("{}: a value of \"{}\", {}, is too large for {}; leave it in F64, or "
-                              "mend it.",
-                              where, printable(info.name), value, name_of(target.type)));
-    }
-  }
 }
 
 /// A vocabulary is cased where one of its pieces has a capital letter; the special ones do not
@@ -98,6 +82,7 @@ class Conversion {
     read_config();
     choose_weights();
     find_vocabulary();
+    if (is_there) look_at_old_model();
     if (options_.single_file) {
       write_weights(options_.out)->commit();
     } else if (is_there) {
@@ -118,7 +103,8 @@ class Conversion {
               ": beside it is neither config.json nor bert_config.json, so the model's sizes "
               "are not known; give one by --config.");
     }
-    config_ = BertConfig::from_json(read_description(config_path_), config_path_.string());
+    config_text_ = read_description(config_path_);
+    config_ = BertConfig::from_json(config_text_, config_path_.string());
   }
 
   void choose_weights() {
@@ -229,14 +215,13 @@ class Conversion {
     std::error_code ignored;
     if (fs::exists(vocabulary_, ignored)) {
       if (options_.check_vocabulary) options_.check_vocabulary(vocabulary_, config_);
+      if (!options_.single_file) lower_case_ = lower_case();
       return;
     }
     if (!options_.vocabulary.empty()) {
       throw Error(ErrorCode::io, vocabulary_.string() + ": there is no such vocabulary.");
     }
     vocabulary_.clear();
-    report_.notes.push_back("There is no vocab.txt beside " + options_.in.string() +
-                            ": the folder has none either; give it by --vocab.");
   }
 
   bool lower_case() {
@@ -251,16 +236,67 @@ class Conversion {
     return !cased;
   }
 
+  /// What is there and in the way is refused, or told to be replaced.
+  void look_at_old_model() {
+    if (options_.single_file) {
+      if (!options_.overwrite && is_file_of(*checkpoint_, options_.out)) {
+        throw Error(ErrorCode::usage, options_.out.string() +
+                                          ": is what is to be converted; give another name, or "
+                                          "--overwrite to replace it.");
+      }
+      return;
+    }
+    old_ = OldModel::look(options_.out,
+                          {config_, vocabulary_, lower_case_, file_name(options_.format)});
+    if (options_.overwrite || old_.in_the_way.empty()) return;
+    throw Error(ErrorCode::usage,
+                fmt::format("{}: holds a model already, of which would be replaced: {}. Give "
+                            "another folder, or --overwrite.",
+                            options_.out.string(), fmt::join(old_.in_the_way, ", ")));
+  }
+
   void write_into(const fs::path& folder) {
     AtomicFiles files;
     if (!vocabulary_.empty()) {
-      add_tokenizer_files(files, folder, config_, vocabulary_, lower_case());
+      const Existing tokenizer = old_.same_tokenizer ? Existing::stays : Existing::is_replaced;
+      add_tokenizer_files(files, folder, config_, vocabulary_, lower_case_, tokenizer);
     }
-    files.add(folder / "config.json", config_.to_json());
+    std::error_code ignored;
+    if (options_.overwrite || !fs::exists(folder / "config.json", ignored)) {
+      files.add(folder / "config.json", converted_config(config_, config_text_, weights_));
+    }
     const auto weights = write_weights(folder / file_name(options_.format));
     weights->commit();
     files.commit();
-    if (folder == options_.out) tell_other_weights();
+    if (folder == options_.out) clear_old_model();
+    tell_vocabulary();
+  }
+
+  /// What was in the way and is not written anew.
+  void clear_old_model() {
+    std::vector<std::string> left = std::move(old_.in_the_way);
+    std::erase_if(left, [&](const std::string& name) {
+      const bool of_tokenizer = name == "vocab.txt" || name == "tokenizer_config.json" ||
+                                name == "special_tokens_map.json";
+      return name == "config.json" || name == file_name(options_.format) ||
+             (of_tokenizer && !vocabulary_.empty()) ||
+             is_file_of(*checkpoint_, options_.out / name);
+    });
+    remove_old_files(options_.out, left, *checkpoint_);
+    if (!left.empty()) {
+      report_.notes.push_back(fmt::format("Of the model that was in {} are removed: {}.",
+                                          options_.out.string(), fmt::join(left, ", ")));
+    }
+    tell_other_weights();
+  }
+
+  void tell_vocabulary() {
+    if (!vocabulary_.empty()) return;
+    std::error_code ignored;
+    const bool stays = fs::exists(options_.out / "vocab.txt", ignored);
+    report_.notes.push_back(fmt::format(
+        "There is no vocab.txt beside {}: {}; give it by --vocab.", options_.in.string(),
+        stays ? "that in " + options_.out.string() + " stays" : "the folder has none either"));
   }
 
   /// A folder that was there may hold weights that are read before those written now.
@@ -289,9 +325,11 @@ class Conversion {
     return make_safetensors_writer(path, std::move(tensors));
   }
 
-  /// On the disk, not yet under their name.
+  /// On the disk, not yet under their name. In errors they have the one they are to have.
   std::unique_ptr<WeightWriter> write_weights(const fs::path& path) {
     auto writer = make_writer(path);
+    const std::string where =
+        (options_.single_file ? path : options_.out / path.filename()).string();
     uint64_t done = 0;
     for (const Weight& weight : weights_) {
       const TensorInfo target = written(weight.info);
@@ -299,7 +337,7 @@ class Conversion {
       read_weight_parts(*checkpoint_, weight, [&](std::span<const std::byte> part) {
         do {  // a tensor without elements takes one call
           const auto block = part.first(std::min(kBlock * width, part.size()));
-          write_block(*writer, weight.info, target, path.string(), block);
+          write_as(target, *writer, weight.info, block, where);
           done += block.size() / width * size_of(target.type);
           progress_(done, report_.bytes);
           part = part.subspan(block.size());
@@ -311,24 +349,16 @@ class Conversion {
     return writer;
   }
 
-  static void write_block(WeightWriter& writer, const TensorInfo& info, const TensorInfo& target,
-                          const std::string& where, std::span<const std::byte> block) {
-    if (target.type == info.type || block.empty()) return writer.write(block);
-    std::vector<float> values(block.size() / size_of(info.type));
-    to_f32({info.name, info.type, {static_cast<int64_t>(values.size())}, block}, values);
-    refuse_too_large(info, block, values, target, where);
-    std::vector<std::byte> narrow(values.size() * size_of(target.type));
-    narrow_f32(values, target, narrow, where);
-    writer.write(narrow);
-  }
-
   const ConvertOptions& options_;
   const std::function<void(uint64_t, uint64_t)>& progress_;
   std::shared_ptr<const Checkpoint> checkpoint_;
   fs::path beside_;  // the folder of the checkpoint
   fs::path config_path_;
   BertConfig config_;
-  fs::path vocabulary_;  // empty where there is none
+  std::string config_text_;  // as it was given
+  fs::path vocabulary_;      // empty where there is none
+  bool lower_case_ = true;
+  OldModel old_;
   std::vector<Weight> weights_;
   ConvertReport report_;
 };

@@ -86,7 +86,9 @@ void match(bool is_whole, Inspection& result) {
   for (const std::string& name : found.unknown) {
     result.notes.add(printable(name) + " has no place in a BERT.");
   }
-  if (is_whole) {
+  if (is_whole && !found.of_no_bert.empty()) {
+    result.problems.add("This is not the model of the config: " + found.of_no_bert + ".");
+  } else if (is_whole) {
     for (const std::string& name : found.missing) result.problems.add(name + " is missing.");
   }
   for (const auto* faults : {&found.faults, &found.head_faults}) {

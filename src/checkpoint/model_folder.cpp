@@ -114,6 +114,7 @@ void ModelFolder::match(const std::filesystem::path& weights, const std::filesys
   for (std::string& fault : found.all_faults()) faults.add(std::move(fault));
   for (const std::string& name : found.unknown) {
     const std::string text = printable(name) + " is not a part of this model";
+    if (!found.of_no_bert.empty()) break;
     if (all_known) {
       faults.add(text);
     } else {

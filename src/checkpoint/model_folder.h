@@ -102,11 +102,14 @@ struct ModelFolderContents {
   std::map<std::string, std::vector<float>> pooler;  ///< as from ModelFolder::pooler, or empty
 };
 
+/// What becomes of a file that is there already.
+enum class Existing { is_replaced, stays };
+
 /// Adds vocab.txt (a copy of `vocabulary`), tokenizer_config.json and special_tokens_map.json in
 /// the existing folder `path` to the files that are to appear there.
 void add_tokenizer_files(AtomicFiles& files, const std::filesystem::path& path,
                          const BertConfig& config, const std::filesystem::path& vocabulary,
-                         bool lower_case);
+                         bool lower_case, Existing existing = Existing::is_replaced);
 
 /// config.json or bert_config.json of a folder; empty where it has neither.
 std::filesystem::path find_config(const std::filesystem::path& folder);

@@ -129,13 +129,18 @@ std::unique_ptr<SafetensorsWriter> write_weights(const std::filesystem::path& pa
 
 void add_tokenizer_files(AtomicFiles& files, const std::filesystem::path& path,
                          const BertConfig& config, const std::filesystem::path& vocabulary,
-                         bool lower_case) {
+                         bool lower_case, Existing existing) {
+  const auto add = [&](const char* name, std::string_view text) {
+    std::error_code ignored;
+    const bool stays = existing == Existing::stays && std::filesystem::exists(path / name, ignored);
+    if (!stays) files.add(path / name, text);
+  };
   std::error_code ignored;
   if (!std::filesystem::equivalent(vocabulary, path / "vocab.txt", ignored)) {
-    files.add(path / "vocab.txt", MappedFile(vocabulary).text());
+    add("vocab.txt", MappedFile(vocabulary).text());
   }
-  files.add(path / "tokenizer_config.json", json_text(tokenizer_config(config, lower_case)));
-  files.add(path / "special_tokens_map.json", json_text(special_tokens()));
+  add("tokenizer_config.json", json_text(tokenizer_config(config, lower_case)));
+  add("special_tokens_map.json", json_text(special_tokens()));
 }
 
 void write_model_folder(const std::filesystem::path& path, const ModelFolderContents& contents,

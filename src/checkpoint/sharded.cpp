@@ -110,6 +110,7 @@ class ShardedCheckpoint : public Checkpoint {
   std::string kind() const override {
     return shards_[0]->kind() + " in " + std::to_string(shards_.size()) + " files";
   }
+  std::string format() const override { return shards_[0]->format(); }
   const std::vector<TensorInfo>& tensors() const override { return infos_; }
   std::vector<std::string> notes() const override {  // each once, however many files it is about
     std::set<std::string> all;

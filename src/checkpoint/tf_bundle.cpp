@@ -51,6 +51,7 @@ class TfBundle : public Checkpoint {
   }
 
   std::string kind() const override { return "TensorFlow 1 bundle"; }
+  std::string format() const override { return "tensorflow-bundle"; }
   const std::vector<TensorInfo>& tensors() const override { return infos_; }
   std::vector<std::string> problems() const override { return problems_.lines(); }
 

@@ -35,6 +35,7 @@ class TorchLegacy : public TorchCheckpoint {
   }
 
   std::string kind() const override { return "PyTorch (before 1.6)"; }
+  std::string format() const override { return "pytorch-legacy"; }
 
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
     const TensorInfo& info = state_.infos[index];

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "checkpoint/names.h"
+#include "checkpoint/tensor.h"
 
 namespace bertrand {
 namespace {
@@ -54,6 +55,8 @@ struct Way {
   unsigned depth = 0;
   bool of_optimizer = false;
   uint64_t ranks = 0;  // of its keys, four bits each, the first highest
+  uint32_t from = 0;   // place of the way to what it lies in
+  Id key = 0;          // the last of its keys; of what lies in a list, the list
 };
 
 class ModelFinder {
@@ -64,16 +67,23 @@ class ModelFinder {
   TorchModel find() {
     seen_.resize(objects_.all().size());
     reach({objects_.root()});
-    for (; !open_.empty(); open_.pop_front()) {
-      const Way way = open_.front();
-      if (const auto* dictionary = objects_.get<PickledObjects::Dictionary>(way.id)) {
-        look(way, *dictionary);
-      } else if (const auto* list = objects_.get<PickledObjects::List>(way.id)) {
+    for (uint32_t place = 0; place < ways_.size(); ++place) {
+      const Id id = ways_[place].id;
+      if (const auto* dictionary = objects_.get<PickledObjects::Dictionary>(id)) {
+        look(place, *dictionary);
+      } else if (const auto* list = objects_.get<PickledObjects::List>(id)) {
         steps_ += list->items.size();
-        for (const Id item : list->items) reach(step(way, item, ""));
+        for (const Id item : list->items) reach(step(place, item, id));
       }
     }
-    return {best_ ? best_->way.id : objects_.root(), steps_};
+    if (!best_) return {objects_.root(), steps_};
+    TorchModel model{best_->way.id, steps_, keys_of(best_->way)};
+    for (const Candidate& other : equals_) {
+      if (other.known == best_->known && other.way.id != model.id) {
+        model.others.push_back(keys_of(other.way));
+      }
+    }
+    return model;
   }
 
  private:
@@ -87,10 +97,29 @@ class ModelFinder {
     }
   };
 
-  static Way step(const Way& from, Id to, std::string_view key) {
+  /// A key as a text; empty where it is another object.
+  std::string_view text_of(Id key) const {
+    const auto* text = objects_.get<PickledObjects::Text>(key);
+    return text == nullptr ? std::string_view() : text->text;
+  }
+
+  /// "last.state_dict": the last of its keys.
+  std::string keys_of(Way way) const {
+    constexpr int kMostKeys = 4;
+    std::string keys;
+    for (int i = 0; i < kMostKeys && way.depth > 0; ++i, way = ways_[way.from]) {
+      keys = printable(text_of(way.key)) + (keys.empty() ? "" : "." + keys);
+    }
+    return keys;
+  }
+
+  /// On from what is at `place`.
+  Way step(uint32_t place, Id to, Id key) const {
     constexpr unsigned kRanks = 16;
-    Way way{to, from.depth + 1, from.of_optimizer || is_of_optimizer(key), from.ranks};
-    if (from.depth < kRanks) way.ranks |= rank_of(key) << 4 * (kRanks - 1 - from.depth);
+    const Way& from = ways_[place];
+    const std::string_view text = text_of(key);
+    Way way{to, from.depth + 1, from.of_optimizer || is_of_optimizer(text), from.ranks, place, key};
+    if (from.depth < kRanks) way.ranks |= rank_of(text) << 4 * (kRanks - 1 - from.depth);
     return way;
   }
 
@@ -102,37 +131,45 @@ class ModelFinder {
   void reach(const Way& way) {
     if (holds_others(way.id) && !seen_[way.id]) {
       seen_[way.id] = true;
-      open_.push_back(way);
+      ways_.push_back(way);
     }
   }
 
-  void look(const Way& way, const PickledObjects::Dictionary& dictionary) {
+  void look(uint32_t place, const PickledObjects::Dictionary& dictionary) {
     steps_ += dictionary.items.size();
     size_t known = 0;
     bool has_tensors = false;
     for (const auto& [key, value] : dictionary.items) {
-      const auto* text = objects_.get<PickledObjects::Text>(key);
-      const std::string_view name = text == nullptr ? std::string_view() : text->text;
       if (objects_.get<PickledObjects::Tensor>(value) == nullptr) {
-        if (holds_others(value)) reach(step(way, value, name));
+        if (holds_others(value)) reach(step(place, value, key));
         continue;
       }
       if (++tensors_ > most_tensors_) refuse_many_tensors(where_);
       has_tensors = true;
+      const std::string_view name = text_of(key);
       if (name.size() <= kMostName && model_name(name)) ++known;
     }
-    const Candidate candidate{way, known};
-    if (has_tensors && (!best_ || candidate < *best_)) best_ = candidate;
+    if (has_tensors) consider({ways_[place], known});
+  }
+
+  void consider(const Candidate& candidate) {
+    if (!best_ || candidate < *best_) best_ = candidate;
+    const size_t most = equals_.empty() ? 1 : equals_[0].known;
+    if (candidate.way.of_optimizer || candidate.known < most) return;
+    if (candidate.known > most) equals_.clear();
+    if (equals_.size() < kMostEquals) equals_.push_back(candidate);
   }
 
   static constexpr size_t kMostName = 512;
+  static constexpr size_t kMostEquals = 8;
 
   const PickledObjects& objects_;
   const std::string& where_;
   size_t most_tensors_;
-  std::deque<Way> open_;
+  std::deque<Way> ways_;  // in the order in which they are found
   std::vector<bool> seen_;
   std::optional<Candidate> best_;
+  std::vector<Candidate> equals_;  // those with the most tensors that have a place in a BERT
   size_t tensors_ = 0;
   size_t steps_ = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "checkpoint/pickle.h"
 
@@ -11,6 +12,9 @@ namespace bertrand {
 struct TorchModel {
   PickledObjects::Id id = 0;  ///< the pickle's root where no dictionary holds tensors
   size_t steps = 0;           ///< entries looked at: each dictionary and list once
+  std::string key = {};       ///< under which it lies, "last.state_dict"; empty for the root
+  /// Keys of other dictionaries with as many tensors by names of a BERT, none of an optimizer.
+  std::vector<std::string> others = {};
 };
 
 /// Of all dictionaries within reach the one with the most tensors by names of a BERT (see names.h).

@@ -38,6 +38,7 @@ class StateFinder {
   TorchState find() {
     const TorchModel model = find_torch_model(objects_, where_, kMostTensors);
     state_.steps = model.steps;
+    tell_others(model);
     visited_.resize(objects_.all().size());
     visited_[model.id] = true;
     collect(objects_.root(), "");
@@ -60,6 +61,18 @@ class StateFinder {
   }
 
  private:
+  void tell_others(const TorchModel& model) {
+    if (model.others.empty()) return;
+    std::string keys;
+    const char* before = "";
+    for (const std::string& key : model.others) {
+      keys += std::exchange(before, ", ") + ('"' + key + '"');
+    }
+    state_.notes.push_back(
+        "There is more than one model: that under \"" + model.key + "\" is read, not that under " +
+        keys + "; to have another, save it by itself (torch.save(torch.load(OLD)[KEY], NEW)).");
+  }
+
   void collect_model(const PickledObjects::Dictionary& dictionary) {
     std::unordered_map<std::string, size_t> places;
     for (const auto& [key, value] : dictionary.items) {

@@ -30,6 +30,7 @@ struct TorchState {
   std::vector<TorchTensor> tensors;
   std::vector<TensorInfo> others;
   size_t steps = 0;  ///< entries of dictionaries and lists that were looked at to find them
+  std::vector<std::string> notes = {};  ///< whole sentences on what else might be the model
 };
 
 /// Throws Error (bad_input) where there are no tensors, or one lies outside its storage, or all
@@ -59,6 +60,7 @@ class TorchCheckpoint : public Checkpoint {
   const std::vector<TensorInfo>& tensors() const override { return state_.infos; }
   std::vector<File> files() const override { return {{path_, file_.bytes().size()}}; }
   void release() const override { file_.release(); }
+  std::vector<std::string> notes() const override { return state_.notes; }
 
  protected:
   void set_state(TorchState state) {

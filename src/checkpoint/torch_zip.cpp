@@ -36,10 +36,14 @@ class TorchZip : public TorchCheckpoint {
   }
 
   std::string kind() const override { return "PyTorch (zip)"; }
+  std::string format() const override { return "pytorch-zip"; }
 
   std::vector<std::string> notes() const override {
-    if (archive_.has_checksums()) return {};
-    return {"PyTorch wrote it without checksums, so that damage to it is not found."};
+    std::vector<std::string> all = TorchCheckpoint::notes();
+    if (!archive_.has_checksums()) {
+      all.emplace_back("PyTorch wrote it without checksums, so that damage to it is not found.");
+    }
+    return all;
   }
 
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {

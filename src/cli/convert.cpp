@@ -1,5 +1,6 @@
 #include "checkpoint/convert.h"
 
+#include <cctype>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -29,9 +30,12 @@ struct Flags {
   std::string heads = "all";
 };
 
+unsigned char to_byte(char letter) { return static_cast<unsigned char>(letter); }
+
 /// The format that a file's name asks for; empty where it is the name of a folder.
 std::string format_of(const std::filesystem::path& path) {
-  const std::string ending = path.extension().string();
+  std::string ending = path.extension().string();
+  for (char& letter : ending) letter = static_cast<char>(std::tolower(to_byte(letter)));
   if (ending == ".safetensors") return "safetensors";
   if (ending == ".onnx") return "onnx";
   if (ending == ".bin" || ending == ".pt" || ending == ".pth") return "pytorch";
@@ -117,6 +121,20 @@ void choose_format(Flags& flags) {
                                              : WeightFormat::safetensors;
 }
 
+/// Whoever names a file would not look for a folder. What follows the point of a version is none.
+void tell_folder(const ConvertOptions& options) {
+  std::error_code ignored;
+  const std::string ending = options.out.extension().string();
+  if (options.single_file || ending.size() < 2 || std::isdigit(to_byte(ending[1])) != 0 ||
+      std::filesystem::exists(options.out, ignored)) {
+    return;
+  }
+  spdlog::info(
+      "{} becomes a folder: one file of weights has a name that ends in .safetensors, .bin, .pt, "
+      ".pth or .onnx.",
+      options.out.string());
+}
+
 /// Flags that are about the files beside the weights.
 void tell_flags_without_use(const Flags& flags) {
   const ConvertOptions& options = flags.options;
@@ -172,6 +190,7 @@ void run(Flags& flags) {
     check_vocabulary(path, &config);
   };
   tell_flags_without_use(flags);
+  tell_folder(options);
   const ConvertReport report = convert_until_signal(options);
   for (const std::string& note : report.notes) spdlog::info("{}", note);
   if (!flags.reference_out.empty() && options.single_file) put_companions(options);
@@ -211,6 +230,8 @@ void add_convert(CLI::App& app) {
                   "pooler, only the pooler, or nothing; ONNX has neither [all]")
       ->check(CLI::IsMember({"all", "pooler", "none"}))
       ->type_name("all|pooler|none");
+  command.add_flag("--overwrite", options.overwrite,
+                   "Replace the model that is in OUT, and what does not fit the new one");
   add_case_flags(command, options.lower_case);
   const char* group = "As the reference's script has them";
   command.add_option("--tf_checkpoint_path", flags->reference_in, "IN")

@@ -99,8 +99,10 @@ void print_json(const Inspection& found, const Flags& flags) {
   }
   const Tensors& tensors = found.weights->tensors();
   const Totals totals = totals_of(tensors);
-  ordered_json json = {
-      {"path", flags.path.string()}, {"kind", found.weights->kind()}, {"files", files}};
+  ordered_json json = {{"path", flags.path.string()},
+                       {"kind", found.weights->kind()},
+                       {"format", found.weights->format()},
+                       {"files", files}};
   json["config"] = found.config ? ordered_json::parse(found.config->to_json()) : ordered_json();
   json["has_span_head"] = found.config ? ordered_json(found.has_span_head) : ordered_json();
   if (!found.training.empty()) json["training"] = nlohmann::json::parse(found.training);

@@ -50,8 +50,10 @@ class ConvertTest : public ::testing::Test {
   }
 
   ConvertReport run(const std::string& in, const std::string& out, WeightFormat format,
-                    std::optional<DataType> type = std::nullopt, Heads heads = Heads::all) {
+                    std::optional<DataType> type = std::nullopt, Heads heads = Heads::all,
+                    bool overwrite = false) {
     ConvertOptions options;
+    options.overwrite = overwrite;
     options.in = folder_ / in;
     options.out = folder_ / out;
     options.format = format;
@@ -270,6 +272,33 @@ TEST_F(ConvertTest, WhatProgressThrowsLeavesNothing) {
     const std::string name = entry.path().filename().string();
     EXPECT_TRUE(name == "model" || name == "words.txt") << name;
   }
+}
+
+TEST_F(ConvertTest, NamesTheFileThatWasToBeWritten) {
+  auto tensors = small_tensors();
+  tensors[0].second[3] = 1e5F;
+  write_weights(tensors);
+  EXPECT_THAT(
+      test::error_of(1, [&] { run("model", "new", WeightFormat::safetensors, DataType::f16); }),
+      HasSubstr((folder_ / "new/model.safetensors").string() + ": a value of"));
+}
+
+TEST_F(ConvertTest, NamesWhatThereIsWhereNothingIsOfABert) {
+  std::vector<std::pair<TensorInfo, std::vector<float>>> tensors;
+  for (const char* name : {"student.bert.x", "b", "c", "d"}) {
+    tensors.push_back({{name, DataType::f32, {1}}, {1}});
+  }
+  write_weights(tensors);
+  const auto refused = [&] {
+    return test::error_of(3, [&] { run("model", "new", WeightFormat::safetensors); });
+  };
+  EXPECT_THAT(refused(), AllOf(HasSubstr("none of its 4 names is one of a BERT: "),
+                               HasSubstr(" and 1 more (bertrand inspect names all)"),
+                               Not(HasSubstr("missing"))));
+  EXPECT_THAT(test::error_of(3, [&] { ModelFolder::open(folder_ / "model"); }),
+              AllOf(HasSubstr("none of its 4 names"), Not(HasSubstr("missing"))));
+  write_weights({{{"net/x/.ATTRIBUTES/VARIABLE_VALUE", DataType::f32, {1}}, {1}}});
+  EXPECT_THAT(refused(), HasSubstr("TensorFlow 2 wrote it, by the names of a program's objects"));
 }
 
 TEST_F(ConvertTest, AFileWhereAFolderIsToBeIsWrongUsage) {

@@ -247,6 +247,14 @@ TEST(OpenCheckpoint, TellsTheOldFormOfTensorFlowFromAnIndex) {
   EXPECT_THAT(refusal(folder.path()), HasSubstr("first form, one file without an index"));
 }
 
+TEST(OpenCheckpoint, PointsFromARunToItsSnapshot) {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "snapshot");
+  test::write(folder / "snapshot/training.json", "{}");
+  EXPECT_THAT(test::error_of(3, [&] { open_checkpoint(folder.path()); }),
+              HasSubstr("name its snapshot: " + (folder / "snapshot").string()));
+}
+
 TEST(OpenCheckpoint, PointsFromASavedModelToItsWeights) {
   const test::TemporaryFolder folder;
   test::write(folder / "saved_model.pb", "");

@@ -79,6 +79,12 @@ TEST_F(InspectTest, TellsWhatThereIsAndWhatIsWrong) {
   EXPECT_THAT(look("model").problems.lines(), Not(Contains(HasSubstr("finite"))));
 }
 
+TEST_F(InspectTest, SaysInOneLineThatNothingIsOfABert) {
+  write("model/model.safetensors", {{{"student.bert.x", DataType::f32, {1}}, {1}}});
+  EXPECT_THAT(look("model").problems.lines(),
+              ElementsAre(HasSubstr("none of its 1 names is one of a BERT: student.bert.x")));
+}
+
 TEST_F(InspectTest, AFileThatIsNotTheFoldersWeightsMayBeAPart) {
   write("model/logits.safetensors", {{{"logits", DataType::f32, {1}}, {1}}});
   Inspection found = look("model/logits.safetensors");

@@ -101,6 +101,16 @@ TEST(TorchModel, LiesUnderTheLikeliestKeyWhereSeveralHaveAsMany) {
             "b.x");
 }
 
+TEST(TorchState, TellsOfAnotherModel) {
+  const auto notes = [](const std::string& pickle) { return state_of(pickle + ".").notes; };
+  const std::string nested = dictionary({{"model", model()}});
+  EXPECT_THAT(notes(dictionary({{"best", nested}, {"last", nested}})),
+              ElementsAre(HasSubstr("that under \"best.model\" is read, not that under "
+                                    "\"last.model\"; to have another")));
+  EXPECT_THAT(notes(dictionary({{"model", model()}, {"optimizer", model()}})), IsEmpty());
+  EXPECT_THAT(notes(dictionary({{"model", model()}, {"half", model(/*two=*/false)}})), IsEmpty());
+}
+
 TEST(TorchState, TellsWhatLiesDeep) {
   std::string deep = dictionary({{"x", tensor()}});
   std::string name = "x";

@@ -49,7 +49,29 @@ TEST(Convert, TakesTheFlagsOfTheReference) {
   const auto inspected = program.run("inspect --json --check dump");
   const auto json = nlohmann::json::parse(inspected.out);
   EXPECT_EQ(json["kind"], "PyTorch (zip)");
+  EXPECT_EQ(json["format"], "pytorch-zip");
   EXPECT_THAT(json["problems"], IsEmpty());
+}
+
+TEST(Convert, ReplacesAModelOnlyWithTheFlag) {
+  const test::Program program;
+  ASSERT_EQ(program.run("convert " + minilm + " new").status, 0);
+  const auto refused = program.run("convert " + minilm + " new --dtype f16");
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_THAT(refused.err, HasSubstr("new: holds a model already"));
+  const auto size = std::filesystem::file_size(program.path("new/model.safetensors"));
+  EXPECT_EQ(program.run("convert " + minilm + " new --dtype f16 --overwrite").status, 0);
+  EXPECT_LT(std::filesystem::file_size(program.path("new/model.safetensors")), size);
+}
+
+TEST(Convert, SaysThatANameBecomesAFolder) {
+  const test::Program program;
+  const auto outcome = program.run("convert " + minilm + " model.ckpt");
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("model.ckpt becomes a folder"));
+  EXPECT_THAT(program.run("convert " + minilm + " model-1.0").err, Not(HasSubstr("a folder")));
+  EXPECT_EQ(program.run("convert " + minilm + " Q.ONNX").status, 0);
+  EXPECT_TRUE(std::filesystem::is_regular_file(program.path("Q.ONNX")));
 }
 
 TEST(Convert, RefusesWrongUsage) {
@@ -107,7 +129,8 @@ TEST(Convert, AFullDiskLeavesTheModelThatWasThere) {
   const test::Program program;
   ASSERT_EQ(program.run("convert " + minilm + " made --cased").status, 0);
   const std::string before = program.read("made/tokenizer_config.json");
-  const auto outcome = program.run("convert " + minilm + " made --uncased", "ulimit -f 2000;");
+  const auto outcome =
+      program.run("convert " + minilm + " made --uncased --overwrite", "ulimit -f 2000;");
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.err, HasSubstr("model.safetensors: cannot be written"));
   EXPECT_EQ(program.read("made/tokenizer_config.json"), before);
