@@ -135,8 +135,9 @@ bool measure() {
               megabytes / converted);
   good &= report("speed of the conversion over that of copying", copied / converted, "",
                  copied / converted >= kLeastRatio, "at least 0.5");
-  const std::string most =
-      "under the largest tensor, " + std::to_string(static_cast<int>(largest)) + ", and 64";
+  std::string most = "under the largest tensor, ";
+  most += std::to_string(static_cast<int>(largest));
+  most += ", and 64";
   good &=
       report("peak memory of the conversion", memory, "MB", memory < largest + kMostBeside, most);
   fs::remove_all(out);
