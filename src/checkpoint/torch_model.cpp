@@ -108,7 +108,8 @@ class ModelFinder {
     constexpr int kMostKeys = 4;
     std::string keys;
     for (int i = 0; i < kMostKeys && way.depth > 0; ++i, way = ways_[way.from]) {
-      keys = printable(text_of(way.key)) + (keys.empty() ? "" : "." + keys);
+      if (!keys.empty()) keys.insert(0, 1, '.');
+      keys.insert(0, printable(text_of(way.key)));
     }
     return keys;
   }

@@ -216,8 +216,10 @@ TEST_F(ConvertTest, FiniteValuesStayFinite) {
   run("model", "x.bin", WeightFormat::pytorch, DataType::f32);
 
   std::vector<TensorInfo> infos;
-  for (const auto& [info, values] : tensors)
+  infos.reserve(tensors.size());
+  for (const auto& [info, values] : tensors) {
     infos.push_back({info.name, DataType::f64, info.shape});
+  }
   SafetensorsWriter writer(folder_ / "model/model.safetensors", infos);
   for (auto& [info, values] : tensors) {
     std::vector<double> wide(values.begin(), values.end());

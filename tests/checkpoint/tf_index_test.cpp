@@ -76,6 +76,7 @@ TEST_F(TfIndexTest, ListsTensorsOfEveryType) {
   const auto checkpoint = open(test::made_index(variables));
   const auto told = [](const std::vector<TensorInfo>& tensors) {
     std::vector<std::string> all;
+    all.reserve(tensors.size());
     for (const TensorInfo& info : tensors) {
       all.push_back(info.name + " " + std::string(name_of(info.type)) + " " +
                     std::to_string(info.bytes()));

@@ -18,7 +18,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::UnorderedElementsAre;
 using namespace std::string_literals;
 
 constexpr uint64_t kStorage = 24;  // bytes
@@ -38,7 +37,9 @@ std::vector<std::string> names_of(const std::vector<TensorInfo>& tensors) {
 
 std::string dictionary(const std::vector<std::pair<std::string, std::string>>& items) {
   std::string text = "}";
-  for (const auto& [key, value] : items) text += "S'" + key + "'\n" + value + "s";
+  for (const auto& [key, value] : items) {
+    text.append("S'").append(key).append("'\n").append(value).append("s");
+  }
   return text;
 }
 
@@ -117,7 +118,7 @@ TEST(TorchState, TellsWhatLiesDeep) {
   for (int i = 0; i < 30; ++i) {
     const std::string key(20, static_cast<char>('a' + i % 26));
     deep = dictionary({{key, deep}});
-    name = key + "." + name;
+    name.insert(0, key).insert(key.size(), 1, '.');
   }
   const TorchState state = state_of(dictionary({{"model", model()}, {"state", deep}}) + ".");
   EXPECT_THAT(names_of(state.others), ElementsAre(("state." + name).substr(0, 512) + "..."));

@@ -162,7 +162,7 @@ void write_large_model(const test::Program& program) {
 
 std::string partial_in(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
+    std::string name = entry.path().filename().string();
     if (name.find(".partial-") != std::string::npos) return name;
   }
   return "";
@@ -184,8 +184,9 @@ TEST(Convert, ASignalLeavesNothing) {
   write_large_model(program);
   for (const auto& [out, number] : {std::pair("new", SIGTERM), std::pair("x.bin", SIGINT)}) {
     const pid_t process = program.start(std::string("convert large ") + out);
-    while (partial_in(program.path("")).empty() && !test::Program::has_ended(process))
+    while (partial_in(program.path("")).empty() && !test::Program::has_ended(process)) {
       ::usleep(1000);
+    }
     ::kill(process, number);
     const auto outcome = program.wait(process);
     EXPECT_EQ(outcome.status, 128 + number) << outcome.err;
