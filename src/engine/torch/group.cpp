@@ -28,9 +28,11 @@ std::string where(uint32_t rank, uint32_t count) {
 }
 
 std::string remedy_of(const std::exception& error) {
-  return first_line(error).find("EADDRINUSE") != std::string::npos
-             ? "); give another --master-port (MASTER_PORT), the same to all of them."
-             : "); look whether all of them run and MASTER_ADDR and MASTER_PORT are right.";
+  const std::string text = first_line(error);
+  const bool is_taken = text.find("EADDRINUSE") != std::string::npos ||
+                        text.find("already in use") != std::string::npos;
+  return is_taken ? "); give another --master-port (MASTER_PORT), the same to all of them."
+                  : "); look whether all of them run and MASTER_ADDR and MASTER_PORT are right.";
 }
 
 c10::intrusive_ptr<c10d::Store> open_store(const BertrandTorchGroupOptions& options) {
