@@ -127,11 +127,10 @@ class Matching {
       names.add(printable(tensor.name));
       of_objects = of_objects || tensor.name.ends_with(kObject);
     }
-    result_.of_no_bert =
-        tensors.empty() ? "it holds no tensor of a model"
-                        : fmt::format("none of its {} names is one of a BERT: {}{}", tensors.size(),
-                                      names.list(),
-                                      names.left_out_some() ? " (bertrand inspect names all)" : "");
+    result_.of_no_bert = tensors.empty()
+                             ? "it holds no tensor of a model"
+                             : fmt::format("none of its {} names is one of a BERT: {}",
+                                           tensors.size(), names.list(kInspectNamesAll));
     if (of_objects) {
       result_.of_no_bert +=
           "; TensorFlow 2 wrote it, by the names of a program's objects: load it with that program "

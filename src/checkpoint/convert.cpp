@@ -31,7 +31,7 @@ constexpr size_t kShownNames = 8;
 std::string listed(const std::vector<std::string>& names) {
   Findings shown(kShownNames);
   for (const std::string& name : names) shown.add(printable(name));
-  return shown.list() + (shown.left_out_some() ? " (bertrand inspect names all)" : "");
+  return shown.list(kInspectNamesAll);
 }
 
 /// A vocabulary is cased where one of its pieces has a capital letter; the special ones do not

@@ -7,6 +7,9 @@
 
 namespace bertrand {
 
+/// Behind a list of some tensors of a file.
+inline constexpr const char* kInspectNamesAll = " (bertrand inspect names all)";
+
 /// Sentences, or the like, about what was found in a file. A small file can give cause for very
 /// many, so only the first `most` are kept, and the others counted.
 class Findings {
@@ -27,18 +30,16 @@ class Findings {
     return all;
   }
 
-  /// The same in one line: "a, b and 4 more".
-  std::string list() const {
+  /// The same in one line: "a, b and 4 more". Where some are not named, `where_all` follows.
+  std::string list(const char* where_all = "") const {
     std::string text;
     const char* before = "";
     for (const std::string& what : kept_) text += std::exchange(before, ", ") + what;
-    return left_out_some() ? text + " " + more() : text;
+    return left_out_some() ? text + " " + more() + where_all : text;
   }
 
-  /// Whether some were only counted.
-  bool left_out_some() const { return count_ > most_; }
-
  private:
+  bool left_out_some() const { return count_ > most_; }
   std::string more() const { return "and " + std::to_string(count_ - most_) + " more"; }
 
   size_t most_;

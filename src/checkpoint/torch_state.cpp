@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "checkpoint/findings.h"
 #include "checkpoint/torch_model.h"
 
 namespace bertrand {
@@ -63,14 +64,12 @@ class StateFinder {
  private:
   void tell_others(const TorchModel& model) {
     if (model.others.empty()) return;
-    std::string keys;
-    const char* before = "";
-    for (const std::string& key : model.others) {
-      keys += std::exchange(before, ", ") + ('"' + key + '"');
-    }
+    Findings keys;
+    for (const std::string& key : model.others) keys.add('"' + key + '"');
     state_.notes.push_back(
         "There is more than one model: that under \"" + model.key + "\" is read, not that under " +
-        keys + "; to have another, save it by itself (torch.save(torch.load(OLD)[KEY], NEW)).");
+        keys.list() +
+        "; to have another, save it by itself (torch.save(torch.load(OLD)[KEY], NEW)).");
   }
 
   void collect_model(const PickledObjects::Dictionary& dictionary) {

@@ -3,7 +3,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
 #include <sstream>
 #include <string>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/environment.h"
 #include "cli/program.h"
 #include "cli/small_data.h"
 #include "distributed/launch.h"
@@ -31,27 +31,11 @@ fs::path standin(const std::string& folder, const std::string& name = "libtorch_
   return fs::path(kStandinMlu) / folder / name;
 }
 
-/// Of this process, for those it starts.
-class Variables {
- public:
-  explicit Variables(const std::map<std::string, std::string>& values) : values_(values) {
-    for (const auto& [name, value] : values_) ::setenv(name.c_str(), value.c_str(), 1);
-  }
-  Variables(const Variables&) = delete;
-  Variables& operator=(const Variables&) = delete;
-  ~Variables() {
-    for (const auto& [name, value] : values_) ::unsetenv(name.c_str());
-  }
-
- private:
-  const std::map<std::string, std::string> values_;
-};
-
 class MluCommands : public testing::Test {
  protected:
   void SetUp() override {
     if (*kStandinMlu == '\0') {
-      GTEST_SKIP() << "no libbertrand_torch.so (configure with -DBERTRAND_TORCH=ON)";
+      GTEST_SKIP() << kNoPlugin;
     }
     write_small_reader(program_.path("model"));
     program_.write("data.json", kSmallData);
@@ -292,15 +276,15 @@ TEST_F(MluCommands, OneVisibleCardAProcessIsItsOwn) {
 
 /// libcncl would wait without end, and nobody is there to end the others.
 TEST_F(MluCommands, OneThatIsKilledEndsTheOthersWithoutLaunch) {
-  const Variables variables({{"NEUWARE_HOME", standin("plain", "")},
-                             {"WORLD_SIZE", "3"},
-                             {"LOCAL_WORLD_SIZE", "3"},
-                             {"MASTER_ADDR", "127.0.0.1"},
-                             {"MASTER_PORT", std::to_string(free_port())},
-                             {"BERTRAND_GONE_TIMEOUT", "1"}});
+  const Environment variables({{"NEUWARE_HOME", standin("plain", "")},
+                               {"WORLD_SIZE", "3"},
+                               {"LOCAL_WORLD_SIZE", "3"},
+                               {"MASTER_ADDR", "127.0.0.1"},
+                               {"MASTER_PORT", std::to_string(free_port())},
+                               {"BERTRAND_GONE_TIMEOUT", "1"}});
   std::vector<pid_t> processes;
   for (const std::string rank : {"0", "1", "2"}) {
-    const Variables place({{"RANK", rank}, {"LOCAL_RANK", rank}});
+    const Environment place({{"RANK", rank}, {"LOCAL_RANK", rank}});
     processes.push_back(program_.start(
         "train --model model --max-query-length 8 --train data.json --threads 1 --epochs 1000000 "
         "--batch-size 1 --out run " +

@@ -3,26 +3,17 @@
 // one.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "base/environment.h"
 #include "engine/cpu/small_engine.h"
 #include "twin.h"
 
 namespace bertrand::test {
 namespace {
-
-/// Sets $BERTRAND_FIXED_SHAPES for the engines made meanwhile.
-class Setting {
- public:
-  explicit Setting(const char* value) { ::setenv("BERTRAND_FIXED_SHAPES", value, 1); }
-  ~Setting() { ::unsetenv("BERTRAND_FIXED_SHAPES"); }
-  Setting(const Setting&) = delete;
-  Setting& operator=(const Setting&) = delete;
-};
 
 uint32_t cuda_cards() {
   uint32_t count = 0;
@@ -43,7 +34,7 @@ class TorchFixedShapes : public testing::TestWithParam<const char*> {
   /// Its dropout is drawn by the device.
   static std::unique_ptr<EngineWithStates> twin(const Engine& native, const char* fixed_shapes,
                                                 Precision precision = Precision::fp32) {
-    const Setting setting(fixed_shapes);
+    const Environment setting(Environment::Values{{"BERTRAND_FIXED_SHAPES", fixed_shapes}});
     TorchOptions options;
     options.device = GetParam();
     options.precision = precision;
@@ -215,7 +206,7 @@ INSTANTIATE_TEST_SUITE_P(Devices, TorchFixedShapes, testing::Values("cpu", "cuda
 
 TEST(TorchFixedShapesSetting, AnotherValueIsRefused) {
   BERTRAND_NEEDS_TORCH();
-  const Setting setting("yes");
+  const Environment setting(Environment::Values{{"BERTRAND_FIXED_SHAPES", "yes"}});
   try {
     torch_engine(small_config(2, 16));
     ADD_FAILURE() << "nothing was thrown";

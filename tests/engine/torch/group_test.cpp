@@ -11,57 +11,31 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/environment.h"
 #include "base/temporary_folder.h"
+#include "distributed/launch.h"
 #include "engine/torch/shared_steps.h"
 #include "places.h"
 
 namespace bertrand::test {
 namespace {
 
-/// A port that was free a moment ago.
-uint16_t free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* place = reinterpret_cast<sockaddr*>(&address);
-  EXPECT_EQ(::bind(socket, place, size), 0);
-  EXPECT_EQ(::getsockname(socket, place, &size), 0);
-  ::close(socket);
-  return ntohs(address.sin_port);
-}
-
 /// What the helper program takes from its environment.
-class MluOfProcess {
- public:
-  MluOfProcess(const std::string& standin, unsigned rank, const std::filesystem::path& folder) {
-    if (standin.empty()) return;
-    const auto library = std::filesystem::path(kStandinMlu) / standin;
-    set("BERTRAND_TEST_DEVICE", "mlu:" + std::to_string(rank));
-    set("BERTRAND_TEST_LIBRARY", library / "libtorch_mlu.so");
-    set("NEUWARE_HOME", library);
-    set("STANDIN_MLU_REPORT", folder / "report");
-  }
-  MluOfProcess(const MluOfProcess&) = delete;
-  MluOfProcess& operator=(const MluOfProcess&) = delete;
-  ~MluOfProcess() {
-    for (const char* name : names_) ::unsetenv(name);
-  }
-
- private:
-  void set(const char* name, const std::string& value) {
-    ::setenv(name, value.c_str(), /*overwrite=*/1);
-    names_.push_back(name);
-  }
-
-  std::vector<const char*> names_;
-};
+Environment::Values mlu_of_process(const std::string& standin, unsigned rank,
+                                   const std::filesystem::path& folder) {
+  if (standin.empty()) return {};
+  const auto library = std::filesystem::path(kStandinMlu) / standin;
+  return {{"BERTRAND_TEST_DEVICE", "mlu:" + std::to_string(rank)},
+          {"BERTRAND_TEST_LIBRARY", library / "libtorch_mlu.so"},
+          {"NEUWARE_HOME", library},
+          {"STANDIN_MLU_REPORT", folder / "report"}};
+}
 
 /// The helper program, once a rank; whether all ended well. Where a folder of the stand-in is
 /// named, each computes on an MLU of its own.
@@ -70,7 +44,7 @@ bool run_processes(const char* work, unsigned count, const std::filesystem::path
   const uint16_t port = free_port();
   std::vector<pid_t> processes;
   for (unsigned rank = 0; rank < count; ++rank) {
-    const MluOfProcess mlu(standin, rank, folder);
+    const Environment mlu(mlu_of_process(standin, rank, folder));
     std::vector<std::string> words = {kTorchProcess,        work,
                                       std::to_string(rank), std::to_string(count),
                                       std::to_string(port), folder.string()};
@@ -204,12 +178,12 @@ TEST(TorchGroups, OthersThatDoNotComeAreMissed) {
 TEST(TorchGroups, WhatHindersThemIsSaidWhenTheyJoin) {
   BERTRAND_NEEDS_TORCH();
   const TemporaryFolder folder;
-  const MluOfProcess mlu("backend", /*rank=*/0, folder.path());
-  ::setenv("STANDIN_MLU_REFUSES",
-           "NCCL error in: NCCLUtils.cpp:77, invalid usage, NCCL version 2.27.5\n"
-           "ncclInvalidUsage: This usually reflects invalid usage of NCCL library.\n"
-           "Last error:\nDuplicate GPU detected : rank 1 and rank 0 both on one\n",
-           /*overwrite=*/1);
+  auto variables = mlu_of_process("backend", /*rank=*/0, folder.path());
+  variables["STANDIN_MLU_REFUSES"] =
+      "NCCL error in: NCCLUtils.cpp:77, invalid usage, NCCL version 2.27.5\n"
+      "ncclInvalidUsage: This usually reflects invalid usage of NCCL library.\n"
+      "Last error:\nDuplicate GPU detected : rank 1 and rank 0 both on one\n";
+  const Environment environment(std::move(variables));
   try {
     make_torch_group(built_plugin(), group_options(/*rank=*/0, /*count=*/1, free_port()));
     ADD_FAILURE() << "the exchange should have been refused";
@@ -220,7 +194,6 @@ TEST(TorchGroups, WhatHindersThemIsSaidWhenTheyJoin) {
               "usage, NCCL version 2.27.5; Duplicate GPU detected : rank 1 and rank 0 both on "
               "one).");
   }
-  ::unsetenv("STANDIN_MLU_REFUSES");
 }
 
 /// A member that the program does not know of is not looked at.
