@@ -16,6 +16,7 @@
 #include "checkpoint/findings.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/old_model.h"
+#include "checkpoint/vocabulary_file.h"
 #include "checkpoint/weight_writer.h"
 #include "checkpoint/write_as.h"
 
@@ -37,10 +38,9 @@ std::string listed(const std::vector<std::string>& names) {
 /// A vocabulary is cased where one of its pieces has a capital letter; the special ones do not
 /// count.
 bool has_capitals(const fs::path& vocabulary) {
-  const MappedFile file(vocabulary);
   bool special = false;
   bool first = true;
-  for (const char letter : file.text()) {
+  for (const char letter : read_vocabulary(vocabulary)) {
     if (first) special = letter == '[';
     first = letter == '\n';
     if (!special && letter >= 'A' && letter <= 'Z') return true;
@@ -211,7 +211,8 @@ class Conversion {
   /// Of one file of weights only a vocabulary that was given is looked at.
   void find_vocabulary() {
     if (options_.single_file && options_.vocabulary.empty()) return;
-    vocabulary_ = options_.vocabulary.empty() ? beside_ / "vocab.txt" : options_.vocabulary;
+    vocabulary_ =
+        options_.vocabulary.empty() ? bertrand::find_vocabulary(beside_) : options_.vocabulary;
     std::error_code ignored;
     if (fs::exists(vocabulary_, ignored)) {
       if (options_.check_vocabulary) options_.check_vocabulary(vocabulary_, config_);
@@ -295,7 +296,9 @@ class Conversion {
     std::error_code ignored;
     const bool stays = fs::exists(options_.out / "vocab.txt", ignored);
     report_.notes.push_back(fmt::format(
-        "There is no vocab.txt beside {}: {}; give it by --vocab.", options_.in.string(),
+        "There is no vocab.txt and no tokenizer.json beside {}: {}; give the vocabulary by "
+        "--vocab.",
+        options_.in.string(),
         stays ? "that in " + options_.out.string() + " stays" : "the folder has none either"));
   }
 

@@ -80,6 +80,11 @@ std::string converted_config(const BertConfig& config, std::string_view given_te
   const ordered_json given = ordered_json::parse(given_text);
   ordered_json result = ordered_json::parse(config.to_json());
   result["architectures"] = ordered_json::array({class_of(weights, given)});
+  // Else transformers takes the embeddings for the decoder that is in the file.
+  const auto tied = given.find("tie_word_embeddings");
+  if (tied != given.end() && find(weights, "cls.predictions.decoder.weight") != nullptr) {
+    result["tie_word_embeddings"] = *tied;
+  }
   if (const Weight* rows = find(weights, "classifier.")) {  // weight or bias
     keep_classes(result, given, rows->info.shape.empty() ? 0 : rows->info.shape[0]);
   }

@@ -11,6 +11,7 @@
 #include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/model_folder.h"
+#include "checkpoint/vocabulary_file.h"
 #include "model/parameters.h"
 
 namespace bertrand {
@@ -160,8 +161,12 @@ Inspection inspect(const fs::path& given, bool check) {
   if (is_folder) result.folder = path;
   read_config(is_folder ? path : path.has_parent_path() ? path.parent_path() : ".", result);
   if (is_folder) {
-    if (!fs::exists(path / "vocab.txt", ignored)) {
-      result.problems.add(path.string() + ": holds no vocab.txt; copy the model's there.");
+    if (const fs::path vocabulary = find_vocabulary(path); !fs::exists(vocabulary, ignored)) {
+      result.problems.add(path.string() +
+                          ": holds no vocab.txt and no tokenizer.json; copy the model's there.");
+    } else if (vocabulary.extension() == ".json") {
+      result.notes.add(path.string() +
+                       ": has no vocab.txt; its words are those of tokenizer.json.");
     }
     read_training(path / "training.json", result);
     open_optimizer(path / "optimizer.safetensors", result);

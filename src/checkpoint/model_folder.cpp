@@ -11,6 +11,7 @@
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/findings.h"
+#include "checkpoint/vocabulary_file.h"
 #include "model/initial_parameters.h"
 
 namespace bertrand {
@@ -64,13 +65,13 @@ std::filesystem::path find_config(const std::filesystem::path& folder) {
 std::optional<bool> configured_lower_case(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "tokenizer_config.json";
   if (!std::filesystem::exists(path)) {
-    return std::nullopt;
+    return normalizer_lower_case(folder);
   }
   const auto config =
       read_json_object(path, "mend it, or move it away and give --cased or --uncased");
   const auto field = config.find("do_lower_case");
   if (field == config.end() || field->is_null()) {
-    return std::nullopt;
+    return normalizer_lower_case(folder);
   }
   if (!field->is_boolean()) {
     throw Error(ErrorCode::bad_input, path.string() + ": \"do_lower_case\" must be true or false.");
@@ -81,7 +82,7 @@ std::optional<bool> configured_lower_case(const std::filesystem::path& folder) {
 ModelFolder ModelFolder::open(const std::filesystem::path& path) {
   ModelFolder folder;
   folder.path_ = path;
-  folder.vocabulary_ = path / "vocab.txt";
+  folder.vocabulary_ = find_vocabulary(path);
   const std::filesystem::path config = config_path(path);
   folder.config_ = BertConfig::from_json(read_description(config), config.string());
   folder.lower_case_ = configured_lower_case(path);

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/vocabulary_file.h"
 #include "checkpoint/weight_writer.h"
 #include "model/int8.h"
 
@@ -137,7 +138,7 @@ void add_tokenizer_files(AtomicFiles& files, const std::filesystem::path& path,
   };
   std::error_code ignored;
   if (!std::filesystem::equivalent(vocabulary, path / "vocab.txt", ignored)) {
-    add("vocab.txt", MappedFile(vocabulary).text());
+    add("vocab.txt", read_vocabulary(vocabulary));
   }
   add("tokenizer_config.json", json_text(tokenizer_config(config, lower_case)));
   add("special_tokens_map.json", json_text(special_tokens()));

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/small_json.h"
 #include "checkpoint/model_folder.h"
+#include "checkpoint/vocabulary_file.h"
 
 namespace bertrand {
 namespace {
@@ -47,10 +48,9 @@ bool tokenizes_the_same(const fs::path& folder, const NewModel& fresh) {
   if (fresh.vocabulary.empty() || !is_there(folder / kVocabulary)) return false;
   try {
     const MappedFile old(folder / kVocabulary);
-    const MappedFile now(fresh.vocabulary);
     const bool same_case = !is_there(folder / kTokenizer) ||
                            configured_lower_case(folder).value_or(true) == fresh.lower_case;
-    return same_case && old.text() == now.text();
+    return same_case && old.text() == read_vocabulary(fresh.vocabulary);
   } catch (const Error&) {
     return false;
   }

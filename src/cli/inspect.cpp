@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "checkpoint/vocabulary_file.h"
 #include "commands.h"
 #include "common.h"
 #include "predict/model_tokenizer.h"
@@ -182,7 +183,7 @@ void print_text(const Inspection& found) {
 
 /// The vocabulary of a folder is read as the commands that ask the model read it.
 void look_at_vocabulary(Inspection& found) {
-  const std::filesystem::path vocabulary = found.folder / "vocab.txt";
+  const std::filesystem::path vocabulary = find_vocabulary(found.folder);
   std::error_code ignored;
   if (found.folder.empty() || !std::filesystem::exists(vocabulary, ignored)) return;
   try {

@@ -12,6 +12,7 @@
 
 #include "base/files.h"
 #include "checkpoint/model_folder.h"
+#include "checkpoint/vocabulary_file.h"
 #include "commands.h"
 #include "common.h"
 #include "predict/model_tokenizer.h"
@@ -45,8 +46,7 @@ Tokenizer make_tokenizer(const Flags& flags) {
   const bool given = !flags.vocabulary.empty();
   const std::filesystem::path folder =
       given ? flags.vocabulary.parent_path() : find_model(flags.model);
-  auto vocabulary = given ? std::make_shared<const Vocabulary>(Vocabulary::load(flags.vocabulary))
-                          : load_vocabulary(folder / "vocab.txt");
+  auto vocabulary = load_vocabulary(given ? flags.vocabulary : find_vocabulary(folder));
   const auto behaviour = flags.reference ? TokenizerOptions::Behaviour::reference
                                          : TokenizerOptions::Behaviour::hugging_face;
   return Tokenizer(std::move(vocabulary),

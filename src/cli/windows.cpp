@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "common.h"
+#include "predict/model_tokenizer.h"
 #include "squad/dataset.h"
 #include "squad/question_list.h"
 #include "squad/window_table.h"
@@ -26,7 +27,7 @@ struct WindowFlags {
 };
 
 void run(const WindowFlags& flags) {
-  const auto vocabulary = std::make_shared<const Vocabulary>(Vocabulary::load(flags.vocabulary));
+  const auto vocabulary = load_vocabulary(flags.vocabulary);
   TokenizerOptions options;
   options.lower_case = flags.uncased;
   options.behaviour = TokenizerOptions::Behaviour::reference;

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
+#include "checkpoint/vocabulary_file.h"
 
 namespace bertrand {
 namespace {
@@ -31,6 +32,11 @@ void check(const ModelFolder& folder, const Vocabulary& vocabulary) {
   }
 }
 
+Vocabulary load(const std::filesystem::path& path) {
+  return path.extension() == ".json" ? Vocabulary::parse(read_vocabulary(path), path.string())
+                                     : Vocabulary::load(path);
+}
+
 bool chosen_case(const ModelFolder& folder, std::optional<bool> lower_case) {
   if (lower_case) return *lower_case;
   if (folder.lower_case()) return *folder.lower_case();
@@ -49,13 +55,14 @@ std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& p
     throw Error(ErrorCode::bad_input,
                 (folder.empty() ? "." : folder.string()) + ": holds no " +
                     path.filename().string() +
-                    "; put the vocabulary there that the model was trained with.");
+                    "; put the vocabulary there that the model was trained with (vocab.txt, or "
+                    "tokenizer.json).");
   }
-  return std::make_shared<const Vocabulary>(Vocabulary::load(path));
+  return std::make_shared<const Vocabulary>(load(path));
 }
 
 void check_vocabulary(const std::filesystem::path& path, const BertConfig* config) {
-  const Vocabulary vocabulary = Vocabulary::load(path);
+  const Vocabulary vocabulary = load(path);
   if (config != nullptr) check_size(path, vocabulary, *config);
 }
 

@@ -149,7 +149,7 @@ TEST_F(ConvertPlaceTest, TellsTheTruthAboutTheVocabulary) {
   };
   EXPECT_THAT(noted("new"), Contains(HasSubstr("the folder has none either")));
   test::write(folder_ / "same/vocab.txt", "[UNK]\n");
-  EXPECT_THAT(noted("same"), Contains(HasSubstr("same stays; give it by --vocab")));
+  EXPECT_THAT(noted("same"), Contains(HasSubstr("same stays; give the vocabulary by --vocab")));
   EXPECT_EQ(test::read(folder_ / "same/vocab.txt"), "[UNK]\n");
   EXPECT_THAT(refusal("model", "other"), HasSubstr("vocab.txt, tokenizer_config.json"));
   EXPECT_THAT(noted("other", /*overwrite=*/true),
@@ -205,6 +205,15 @@ TEST_F(ConvertedConfigTest, NamesTheClassWhoseHeadsAreThere) {
   EXPECT_EQ(of({{"cls.predictions.bias", {9}}, {"cls.seq_relationship.bias", {2}}}),
             "BertForPreTraining");
   EXPECT_EQ(of({{"classifier.weight", {2, 6}}}), "BertForSequenceClassification");
+}
+
+TEST_F(ConvertedConfigTest, KeepsADecoderOfItsOwn) {
+  const nlohmann::json given = {{"tie_word_embeddings", false}};
+  const std::map<std::string, std::vector<int64_t>> decoder = {
+      {"cls.predictions.decoder.weight", {9, 6}}};
+  EXPECT_EQ(config_with(decoder, given)["tie_word_embeddings"], false);
+  EXPECT_FALSE(config_with(decoder).contains("tie_word_embeddings"));
+  EXPECT_FALSE(config_with({}, given).contains("tie_word_embeddings")) << "there is none";
 }
 
 TEST_F(ConvertedConfigTest, KeepsWhatAClassifierNeeds) {

@@ -9,6 +9,7 @@
 #include "checkpoint/fixtures.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/small_model.h"
+#include "checkpoint/vocabulary_file.h"
 #include "shared_data.h"
 
 namespace bertrand {
@@ -54,6 +55,8 @@ TEST_P(PeerTest, TransformersLoadsAndSavesTheFolder) {
   const ModelFolder before = ModelFolder::open(folder.path());
   const ModelFolder after = ModelFolder::open(folder / "again");
   EXPECT_FALSE(after.lacks_head());
+  EXPECT_EQ(after.lower_case(), variant.lower_case);
+  EXPECT_EQ(read_vocabulary(after.vocabulary_path()), read_vocabulary(before.vocabulary_path()));
   for (const ParameterInfo& info : contents.parameters) {
     std::vector<float> values(static_cast<size_t>(info.size()));
     std::vector<float> again(values.size());

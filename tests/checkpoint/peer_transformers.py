@@ -42,6 +42,7 @@ def main(folder):
         text, *tokens = lines.read().splitlines()
     check(tokenizer.tokenize(text) == tokens, f"tokens {tokenizer.tokenize(text)}")
     model.save_pretrained(f"{folder}/again")
+    tokenizer.save_pretrained(f"{folder}/again")
 
 
 if __name__ == "__main__":

@@ -192,6 +192,34 @@ TEST_F(AskCommand, ABrokenModelIsABadInput) {
   EXPECT_THAT(no_words.err, HasSubstr("model: holds no vocab.txt"));
 }
 
+TEST_F(AskCommand, TheVocabularyMayBeThatOfTokenizerJson) {
+  const std::string question =
+      "-q 'Who wrote the long letter?' -c 'The letter was written by mice.'";
+  const std::string answer = ask(question).out;
+  const std::string words = program_.read("model/vocab.txt");
+  std::istringstream lines(words);
+  Json pieces;
+  size_t id = 0;
+  for (std::string line; std::getline(lines, line);) pieces[line] = id++;
+  program_.write("model/tokenizer.json", Json{{"normalizer", {{"lowercase", true}}},
+                                              {"model", {{"type", "WordPiece"}, {"vocab", pieces}}}}
+                                             .dump());
+  std::filesystem::remove(program_.path("model/vocab.txt"));
+  std::filesystem::remove(program_.path("model/tokenizer_config.json"));
+  const Outcome outcome = ask(question);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, answer);
+  EXPECT_EQ(outcome.err, "") << "that it is uncased is known";
+
+  // What is written from it has a vocab.txt.
+  const Outcome converted = program_.run("convert model written");
+  EXPECT_EQ(converted.status, 0) << converted.err;
+  EXPECT_EQ(program_.read("written/vocab.txt"), words);
+  EXPECT_EQ(program_.run("inspect written").status, 0);
+  EXPECT_THAT(program_.run("inspect model").out,
+              HasSubstr("its words are those of tokenizer.json"));
+}
+
 TEST_F(AskCommand, KnowsWrongUsage) {
   EXPECT_EQ(ask("-c mice").status, 2);
   EXPECT_EQ(ask("-q a -c b --context-file c").status, 2);
