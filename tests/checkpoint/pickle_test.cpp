@@ -56,9 +56,12 @@ TEST(Pickle, TakesCirclesAsTheyAre) {
   const auto* list = objects.get<PickledObjects::List>(objects.root());
   ASSERT_NE(list, nullptr);
   EXPECT_EQ(list->items[0], objects.root());
-  EXPECT_THAT(
-      test::error_of(3, [&] { find_state(objects, "x.pt", [](const auto&) { return 0U; }); }),
-      HasSubstr("holds no tensors"));
+  EXPECT_THAT(test::error_of(3,
+                             [&] {
+                               find_state(
+                                   objects, "x.pt", [](const auto&) { return 0U; }, 0);
+                             }),
+              HasSubstr("holds no tensors"));
 }
 
 TEST(Pickle, RefusesWhatItsStackCannotGive) {
@@ -86,8 +89,10 @@ constexpr const char* kStorage =
 std::string tensor_refusal(const std::string& place, uint64_t bytes = 24) {
   const std::string pickle = "}S'a'\n"s + kStorage + place + "\x89}tRs.";
   const PickledObjects objects = parse(pickle);
-  return test::error_of(
-      3, [&] { find_state(objects, "x.pt", [&](const std::string&) { return bytes; }); });
+  return test::error_of(3, [&] {
+    find_state(
+        objects, "x.pt", [&](const std::string&) { return bytes; }, bytes);
+  });
 }
 
 TEST(TorchState, RefusesTensorsOutsideTheirStorage) {

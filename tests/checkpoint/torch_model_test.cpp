@@ -1,6 +1,8 @@
 // Which of a pickle's tensors are the model's, and what may lie beside them.
 #include "checkpoint/torch_model.h"
 
+#include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +12,7 @@
 
 #include "checkpoint/fixtures.h"
 #include "checkpoint/made_torch.h"
+#include "checkpoint/torch_gather.h"
 #include "checkpoint/torch_state.h"
 
 namespace bertrand {
@@ -25,7 +28,8 @@ constexpr uint64_t kStorage = 24;  // bytes
 TorchState state_of(const std::string& pickle) {
   Cursor cursor(test::as_bytes(pickle), "x.pt");
   const auto objects = PickledObjects::parse(cursor, "x.pt");
-  return find_state(objects, "x.pt", [](const std::string&) { return kStorage; });
+  return find_state(
+      objects, "x.pt", [](const std::string&) { return kStorage; }, kStorage);
 }
 
 std::vector<std::string> names_of(const std::vector<TensorInfo>& tensors) {
@@ -179,6 +183,26 @@ TEST(TorchState, ReadsWhatIsExpanded) {
   gather(state.infos[0], state.tensors[0], std::as_bytes(std::span(stored)), /*big_endian=*/false,
          std::as_writable_bytes(std::span(values)));
   EXPECT_THAT(values, ElementsAre(1, 2, 1, 2, 1, 2));
+}
+
+TEST(TorchState, GathersFromAnyElementOn) {
+  std::vector<float> stored(120);
+  std::iota(stored.begin(), stored.end(), 0.0F);
+  const TorchTensor tensor{"0", 480, {2, 40, 6}, 0, 480};
+  const TensorInfo info{"a", DataType::f32, {3, 3, 5}};
+  const auto from = std::as_bytes(std::span(stored));
+  std::vector<float> whole(45);
+  gather(info, tensor, from, /*big_endian=*/false, std::as_writable_bytes(std::span(whole)));
+  EXPECT_EQ(whole[5], 40);
+  EXPECT_EQ(whole[16], 8);
+  for (size_t first = 0; first < whole.size(); ++first) {
+    for (size_t count = 1; first + count <= whole.size(); ++count) {
+      std::vector<float> part(count);
+      gather(info, tensor, from, /*big_endian=*/false, std::as_writable_bytes(std::span(part)),
+             static_cast<int64_t>(first));
+      EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + std::ptrdiff_t(first)));
+    }
+  }
 }
 
 TEST(TorchState, TurnsTheHalvesOfBigEndianComplexNumbers) {
