@@ -156,6 +156,14 @@ TEST(TorchState, TakesWhatTorchCallsSafe) {
   EXPECT_THAT(state.infos[0].shape, ElementsAre(6));
 }
 
+TEST(TorchState, TakesTensorsOfDevicesThatHaveNoStorages) {
+  const std::string wrapped = "ctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n(" +
+                              tensor({2, 3}, {3, 1}) + "ctorch\nfloat32\nS'xla:0'\n\x89tR";
+  const TorchState state = state_of("}S'qa_outputs.weight'\n" + wrapped + "s.");
+  ASSERT_THAT(names_of(state.infos), ElementsAre("qa_outputs.weight"));
+  EXPECT_THAT(state.infos[0].shape, ElementsAre(2, 3));
+}
+
 TEST(TorchState, KnowsTypesThatNoModelHas) {
   const auto with = [](const std::string& type) {
     return "}S'a'\nctorch._utils\n_rebuild_tensor_v3\n((S'storage'\nctorch\nUntypedStorage\nS'0'\n"
