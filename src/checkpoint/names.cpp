@@ -1,5 +1,6 @@
 #include "checkpoint/names.h"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <span>
@@ -101,8 +102,13 @@ constexpr std::array kDialects = {Dialect{kGoogleModules, kGoogleEndings},
 constexpr std::array<std::string_view, 2> kBuffers = {"bert.embeddings.position_ids",
                                                       "bert.embeddings.token_type_ids"};
 
-/// What wraps a model puts before its names: DataParallel, Lightning, torch.compile.
-constexpr std::array<std::string_view, 3> kWrappers = {"module.", "model.", "_orig_mod."};
+/// What wraps a model puts before its names: DataParallel, Lightning.
+constexpr std::array<std::string_view, 2> kWrappers = {"module.", "model."};
+
+/// What may wrap any module of a model, so that it stands anywhere in a name: torch.compile, FSDP,
+/// activation checkpointing.
+constexpr std::array<std::string_view, 3> kInnerWrappers = {"_orig_mod.", "_fsdp_wrapped_module.",
+                                                            "_checkpoint_wrapped_module."};
 
 /// Takes `pattern` from the beginning of `name`; # takes digits, which go to `number`.
 bool take(std::string_view& name, std::string_view pattern, std::string_view& number) {
@@ -121,6 +127,26 @@ bool take(std::string_view& name, std::string_view pattern, std::string_view& nu
     if (number.empty()) return false;
   }
   return true;
+}
+
+/// `stored` without wrappers, inner ones first: they may stand between and before the others.
+std::string unwrapped(std::string_view stored) {
+  std::string name(stored);
+  for (const std::string_view wrapper : kInnerWrappers) {
+    for (size_t place = 0; (place = name.find(wrapper, place)) != name.npos;) {
+      if (place == 0 || name[place - 1] == '.') {
+        name.erase(place, wrapper.size());
+      } else {
+        ++place;
+      }
+    }
+  }
+  const auto is_before = [&](std::string_view wrapper) { return name.starts_with(wrapper); };
+  for (auto found = kWrappers.begin();
+       (found = std::find_if(kWrappers.begin(), kWrappers.end(), is_before)) != kWrappers.end();) {
+    name.erase(0, found->size());
+  }
+  return name;
 }
 
 Place place_of(std::string_view name) {
@@ -151,15 +177,7 @@ std::optional<ModelName> find(const Dialect& dialect, std::string_view stored) {
 }  // namespace
 
 std::optional<ModelName> model_name(std::string_view stored) {
-  for (size_t place = 0; place < kWrappers.size();) {
-    if (stored.starts_with(kWrappers[place])) {
-      stored.remove_prefix(kWrappers[place].size());
-      place = 0;
-    } else {
-      ++place;
-    }
-  }
-  std::string name(stored);
+  std::string name = unwrapped(stored);
   for (const std::string_view part : {"embeddings.", "encoder.", "pooler."}) {
     if (name.starts_with(part)) {
       name.insert(0, "bert.");

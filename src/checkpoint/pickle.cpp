@@ -214,9 +214,21 @@ bool Unpickler::build(uint8_t opcode) {
       make_global(expect<PickledObjects::Text>(pop(), "a module").text, name);
       break;
     }
+    case 'i': {  // no checkpoint needs it, but a name that is refused is told
+      const std::string_view module = cursor_.line();
+      make_global(module, cursor_.line());
+      return false;
+    }
     case 'R':
       reduce();
       break;
+    case 0x81: {  // an object as its class makes it empty, such as a Namespace
+      const Id arguments = pop();
+      if (builder_of(pop()) != PickleBuilder::ignored) return false;
+      expect<PickledObjects::List>(arguments, "arguments");
+      make_once(none_, PickledObjects::None{});
+      break;
+    }
     case 'Q':
       load_storage();
       break;

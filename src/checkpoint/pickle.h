@@ -18,8 +18,8 @@ namespace bertrand {
 ///
 /// A pickle is a program. Here it may build numbers, texts, lists, dictionaries, and tensors by the
 /// names in the table of pickle_globals.h, and nothing else: any other name is refused, no code is
-/// run, and memory is bounded. Source of the opcodes: CPython, Lib/pickletools.py; of the tensors:
-/// PyTorch, torch/_utils.py and torch/serialization.py.
+/// run, and memory is bounded. What the table calls ignored becomes None. Source of the opcodes:
+/// CPython, Lib/pickletools.py; of the tensors: PyTorch, torch/_utils.py, torch/serialization.py.
 class PickledObjects {
  public:
   using Id = uint32_t;

@@ -23,6 +23,9 @@ void Unpickler::reduce() {
     case PickleBuilder::dictionary:
       make_dictionary(arguments);
       break;
+    case PickleBuilder::empty:
+      make(PickledObjects::Dictionary{});
+      break;
     case PickleBuilder::list:
     case PickleBuilder::same:
       if (arguments.empty()) {

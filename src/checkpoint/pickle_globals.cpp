@@ -7,15 +7,23 @@ namespace {
 
 using enum PickleBuilder;
 
+/// What is ignored is there because programs save it beside the weights, and one such value is no
+/// reason to refuse these: NumPy's scalar is the best score of many a run, a Namespace its
+/// settings. Types with more than a value in them, such as NumPy's arrays, stay out.
 constexpr std::array kGlobals = {
     PickleGlobal{"collections", "OrderedDict", dictionary},
     PickleGlobal{"collections", "Counter", dictionary},
-    PickleGlobal{"__builtin__", "dict", dictionary},
+    PickleGlobal{"collections", "defaultdict", empty},
     PickleGlobal{"builtins", "dict", dictionary},
-    PickleGlobal{"__builtin__", "set", list},
+    PickleGlobal{"builtins", "list", list},
     PickleGlobal{"builtins", "set", list},
-    PickleGlobal{"__builtin__", "bytearray", same},
+    PickleGlobal{"builtins", "int", ignored},
+    PickleGlobal{"builtins", "long", ignored},
+    PickleGlobal{"builtins", "float", ignored},
     PickleGlobal{"builtins", "bytearray", same},
+    PickleGlobal{"numpy.core.multiarray", "scalar", ignored},
+    PickleGlobal{"numpy", "dtype", ignored},
+    PickleGlobal{"argparse", "Namespace", ignored},
     PickleGlobal{"_codecs", "encode", same},
     PickleGlobal{"torch", "Size", list},
     PickleGlobal{"torch", "device", ignored},
@@ -23,6 +31,7 @@ constexpr std::array kGlobals = {
     PickleGlobal{"torch._utils", "_rebuild_tensor", tensor},
     PickleGlobal{"torch._utils", "_rebuild_tensor_v2", tensor},
     PickleGlobal{"torch._utils", "_rebuild_tensor_v3", tensor_of_type},
+    PickleGlobal{"torch._utils", "_rebuild_device_tensor_from_cpu_tensor", same},
     PickleGlobal{"torch._tensor", "_rebuild_from_type", of_type},
     PickleGlobal{"torch._tensor", "_rebuild_from_type_v2", of_type},
     PickleGlobal{"torch._utils", "_rebuild_parameter", same},
@@ -65,9 +74,17 @@ constexpr std::array kGlobals = {
     PickleGlobal{"torch", "complex64", data_type, DataType::c64},
     PickleGlobal{"torch", "complex128", data_type, DataType::c128}};
 
+/// The first protocols name builtins (`long` for `int`) as Python 2 did; NumPy 2 moved its insides.
+std::string_view canonical(std::string_view module) {
+  if (module == "__builtin__") return "builtins";
+  if (module == "numpy._core.multiarray") return "numpy.core.multiarray";
+  return module;
+}
+
 }  // namespace
 
 std::optional<size_t> find_pickle_global(std::string_view module, std::string_view name) {
+  module = canonical(module);
   // Storages of a device bear its name: torch.cuda.FloatStorage.
   const bool of_device = module == "torch.cuda" || module == "torch.mlu";
   for (size_t place = 0; place < kGlobals.size(); ++place) {

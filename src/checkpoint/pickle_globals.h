@@ -10,14 +10,15 @@ namespace bertrand {
 /// What the names stand for that a checkpoint may use. Nothing is called: each builds data.
 enum class PickleBuilder {
   dictionary,      ///< OrderedDict and Counter, from nothing, a dictionary or a list of pairs
-  list,            ///< torch.Size and set: the items given
+  empty,           ///< defaultdict, from the type of what is not there: items are set later
+  list,            ///< torch.Size, list and set: the items given
   storage,         ///< a type of storage, in persistent ids
   data_type,       ///< torch.float32 and so on, a value by itself
   tensor,          ///< _rebuild_tensor(storage, offset, shape, strides)
   tensor_of_type,  ///< _rebuild_tensor_v3: the type is the seventh argument
   of_type,         ///< _rebuild_from_type_v2(builder, type, its arguments, attributes)
   same,            ///< _rebuild_parameter(tensor, ...), encode(text, ...): the first argument
-  ignored,         ///< torch.device, torch.Tensor: of no meaning here
+  ignored,         ///< torch.device, a number of NumPy's: of no meaning here, and None
 };
 
 struct PickleGlobal {

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "checkpoint/torch_files.h"
+#include "checkpoint/torch_gather.h"
 #include "checkpoint/torch_state.h"
 
 namespace bertrand {
@@ -27,11 +28,12 @@ class TorchLegacy : public TorchCheckpoint {
     PickledObjects::parse(cursor, where_, spent);
     const PickledObjects objects = PickledObjects::parse(cursor, where_, spent);
     read_storages(cursor, objects, spent);
-    set_state(find_state(objects, where_, [&](const std::string& key) {
+    const auto storage_bytes = [&](const std::string& key) {
       const auto found = storages_.find(key);
       if (found == storages_.end()) refuse("lacks storage \"" + printable(key) + "\"");
       return found->second.size();
-    }));
+    };
+    set_state(find_state(objects, where_, storage_bytes, file_.bytes().size()));
   }
 
   std::string kind() const override { return "PyTorch (before 1.6)"; }
@@ -40,9 +42,7 @@ class TorchLegacy : public TorchCheckpoint {
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
     const TensorInfo& info = state_.infos[index];
     const TorchTensor& tensor = state_.tensors[index];
-    const auto bytes = storages_.at(tensor.storage)
-                           .subspan(static_cast<size_t>(tensor.begin),
-                                    static_cast<size_t>(tensor.end - tensor.begin));
+    const auto bytes = spanned(tensor);
     if (is_contiguous(info, tensor)) {
       return bytes;
     }
@@ -51,7 +51,23 @@ class TorchLegacy : public TorchCheckpoint {
     return buffer;
   }
 
+  void read_parts(size_t index, const PartCall& part) const override {
+    const TensorInfo& info = state_.infos[index];
+    const TorchTensor& tensor = state_.tensors[index];
+    if (is_contiguous(info, tensor)) {
+      part(spanned(tensor));
+    } else {
+      gather_parts(info, tensor, spanned(tensor), /*big_endian=*/false, part);
+    }
+  }
+
  private:
+  /// The bytes of the storage from the tensor's first element to its last.
+  std::span<const std::byte> spanned(const TorchTensor& tensor) const {
+    return storages_.at(tensor.storage)
+        .subspan(static_cast<size_t>(tensor.begin), static_cast<size_t>(tensor.end - tensor.begin));
+  }
+
   [[noreturn]] void refuse(const std::string& what) const {
     throw Error(ErrorCode::bad_input, where_ + ": " + what + ".");
   }

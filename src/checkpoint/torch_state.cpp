@@ -33,8 +33,8 @@ std::string key_text(const PickledObjects& objects, Id key) {
 class StateFinder {
  public:
   StateFinder(const PickledObjects& objects, const std::string& where,
-              const std::function<uint64_t(const std::string&)>& storage_bytes)
-      : objects_(objects), where_(where), storage_bytes_(storage_bytes) {}
+              const std::function<uint64_t(const std::string&)>& storage_bytes, uint64_t file_bytes)
+      : objects_(objects), where_(where), storage_bytes_(storage_bytes), file_bytes_(file_bytes) {}
 
   TorchState find() {
     const TorchModel model = find_torch_model(objects_, where_, kMostTensors);
@@ -46,7 +46,7 @@ class StateFinder {
     if (const auto* dictionary = objects_.get<PickledObjects::Dictionary>(model.id)) {
       collect_model(*dictionary);
     }
-    if (repeats_storages(needed_, held_)) {
+    if (repeats_storages()) {
       throw Error(ErrorCode::bad_input,
                   where_ +
                       ": its tensors repeat what lies in their storages more often than is read; "
@@ -193,14 +193,30 @@ class StateFinder {
     checked.end = *size > 0 ? before + (last + 1) * size_of(tensor.type) : checked.begin;
     if (seen_.insert(storage.key).second) held_ += bytes;
     // Where strides are 0, as expand() makes them, the tensor has more elements than it spans.
-    const uint64_t needs = std::max<uint64_t>(checked.end - checked.begin, info.bytes());
-    if (__builtin_add_overflow(needed_, needs, &needed_)) needed_ = ~uint64_t{0};
+    const uint64_t spans = checked.end - checked.begin;
+    const uint64_t needs = std::max<uint64_t>(spans, info.bytes());
+    add(needed_, needs);
+    add(repeated_, needs - spans);
     return checked;
+  }
+
+  static void add(uint64_t& sum, uint64_t more) {
+    if (__builtin_add_overflow(sum, more, &sum)) sum = ~uint64_t{0};
+  }
+
+  /// Whether to read all tensors takes a time out of all proportion to the file, or to hold one the
+  /// memory. Each storage may be read once; what deflate makes of a file is no reason for more.
+  bool repeats_storages() const {
+    constexpr uint64_t kMostRepeated = 48 << 20;
+    constexpr uint64_t kMostOften = 16;
+    constexpr uint64_t kFew = 64 << 20;
+    return repeated_ > kMostRepeated || needed_ > held_ + kMostOften * file_bytes_ + kFew;
   }
 
   const PickledObjects& objects_;
   const std::string& where_;
   const std::function<uint64_t(const std::string&)>& storage_bytes_;
+  uint64_t file_bytes_;
   TorchState state_;
   std::vector<bool> visited_;  // by dictionary or list
   std::string name_;           // of what collect() looks at
@@ -208,87 +224,15 @@ class StateFinder {
   std::unordered_set<std::string_view> seen_;  // keys of storages
   uint64_t held_ = 0;                          // bytes of these
   uint64_t needed_ = 0;                        // bytes of tensors, or that these span
+  uint64_t repeated_ = 0;                      // bytes of tensors beyond those they span
 };
-
-/// An element is of words of `kWord` bytes; complex numbers are of two.
-template <size_t kWidth, size_t kWord>
-void copy_element(const std::byte* from, std::byte* to, bool swap) {
-  for (size_t i = 0; i < kWidth; ++i) {
-    to[i] = from[swap ? i / kWord * kWord + (kWord - 1 - i % kWord) : i];
-  }
-}
-
-/// Walks the index of the tensor like an odometer; the last dimension is the inner loop.
-template <size_t kWidth, size_t kWord = kWidth>
-void gather_elements(const TensorInfo& info, const std::vector<int64_t>& strides,
-                     const std::byte* from, bool swap, std::byte* out) {
-  const size_t rank = info.shape.size();
-  const int64_t columns = rank == 0 ? 1 : info.shape[rank - 1];
-  const int64_t step = rank == 0 ? 1 : strides[rank - 1];
-  std::vector<int64_t> index(rank, 0);
-  for (int64_t rows = columns == 0 ? 0 : info.size() / columns; rows > 0; --rows) {
-    uint64_t place = 0;
-    for (size_t i = 0; i + 1 < rank; ++i) {
-      place += static_cast<uint64_t>(index[i]) * static_cast<uint64_t>(strides[i]);
-    }
-    for (int64_t column = 0; column < columns; ++column, out += kWidth) {
-      const uint64_t element = place + static_cast<uint64_t>(column) * static_cast<uint64_t>(step);
-      copy_element<kWidth, kWord>(from + element * kWidth, out, swap);
-    }
-    for (size_t i = rank - (rank > 0 ? 1 : 0); i-- > 0;) {
-      if (++index[i] < info.shape[i]) break;
-      index[i] = 0;
-    }
-  }
-}
 
 }  // namespace
 
 TorchState find_state(const PickledObjects& objects, const std::string& where,
-                      const std::function<uint64_t(const std::string& key)>& storage_bytes) {
-  return StateFinder(objects, where, storage_bytes).find();
-}
-
-bool repeats_storages(uint64_t needed, uint64_t held) {
-  constexpr uint64_t kMostOften = 16;
-  constexpr uint64_t kFew = 64 << 20;
-  return needed > kFew && (needed - kFew) / kMostOften > held;
-}
-
-bool is_contiguous(const TensorInfo& info, const TorchTensor& tensor) {
-  int64_t expected = 1;
-  for (size_t i = info.shape.size(); i-- > 0;) {
-    if (info.shape[i] != 1 && tensor.strides[i] != expected) {
-      return info.size() == 0;
-    }
-    expected *= info.shape[i];
-  }
-  return true;
-}
-
-void gather(const TensorInfo& info, const TorchTensor& tensor, std::span<const std::byte> bytes,
-            bool big_endian, std::span<std::byte> out) {
-  if (out.empty()) {
-    return;
-  }
-  if (info.type == DataType::c64) {
-    return gather_elements<8, 4>(info, tensor.strides, bytes.data(), big_endian, out.data());
-  }
-  if (info.type == DataType::c32) {
-    return gather_elements<4, 2>(info, tensor.strides, bytes.data(), big_endian, out.data());
-  }
-  switch (size_of(info.type)) {
-    case 16:
-      return gather_elements<16, 8>(info, tensor.strides, bytes.data(), big_endian, out.data());
-    case 1:
-      return gather_elements<1>(info, tensor.strides, bytes.data(), big_endian, out.data());
-    case 2:
-      return gather_elements<2>(info, tensor.strides, bytes.data(), big_endian, out.data());
-    case 4:
-      return gather_elements<4>(info, tensor.strides, bytes.data(), big_endian, out.data());
-    default:
-      return gather_elements<8>(info, tensor.strides, bytes.data(), big_endian, out.data());
-  }
+                      const std::function<uint64_t(const std::string& key)>& storage_bytes,
+                      uint64_t file_bytes) {
+  return StateFinder(objects, where, storage_bytes, file_bytes).find();
 }
 
 }  // namespace bertrand

@@ -34,22 +34,11 @@ struct TorchState {
 };
 
 /// Throws Error (bad_input) where there are no tensors, or one lies outside its storage, or all
-/// together repeat their storages many times. `storage_bytes` gives the bytes of a storage by its
-/// key.
+/// together repeat what lies in their storages many times. `storage_bytes` gives the bytes of a
+/// storage by its key, unpacked; `file_bytes` are those of the file.
 TorchState find_state(const PickledObjects& objects, const std::string& where,
-                      const std::function<uint64_t(const std::string& key)>& storage_bytes);
-
-/// Copies the elements of a tensor out of its storage, row-major and little-endian. `bytes` begin
-/// at tensor.begin. `out` is [info.bytes()].
-void gather(const TensorInfo& info, const TorchTensor& tensor, std::span<const std::byte> bytes,
-            bool big_endian, std::span<std::byte> out);
-
-/// The elements lie one after the other without gaps.
-bool is_contiguous(const TensorInfo& info, const TorchTensor& tensor);
-
-/// Whether tensors that look at `needed` bytes of storages of `held` bytes do so more often than
-/// any program that shares them: reading each would take a time out of all proportion to the file.
-bool repeats_storages(uint64_t needed, uint64_t held);
+                      const std::function<uint64_t(const std::string& key)>& storage_bytes,
+                      uint64_t file_bytes);
 
 /// What both forms of PyTorch's files have in common.
 class TorchCheckpoint : public Checkpoint {

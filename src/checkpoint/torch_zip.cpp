@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "checkpoint/torch_files.h"
+#include "checkpoint/torch_gather.h"
 #include "checkpoint/torch_state.h"
 #include "checkpoint/zip_archive.h"
 
@@ -29,8 +30,9 @@ class TorchZip : public TorchCheckpoint {
     Cursor cursor(archive_.read(pickle, 0, pickle.size, /*check=*/true, buffer),
                   where_ + ": data.pkl");
     const PickledObjects objects = PickledObjects::parse(cursor, where_);
-    set_state(
-        find_state(objects, where_, [&](const std::string& key) { return storage(key).size; }));
+    set_state(find_state(
+        objects, where_, [&](const std::string& key) { return storage(key).size; },
+        file_.bytes().size()));
     checked_.resize(archive_.entries().size());
     check_deflated();
   }
@@ -47,26 +49,22 @@ class TorchZip : public TorchCheckpoint {
   }
 
   std::span<const std::byte> read(size_t index, std::vector<std::byte>& buffer) const override {
+    if (is_plain(index)) return spanned(index, buffer);
     const TensorInfo& info = state_.infos[index];
-    const TorchTensor& tensor = state_.tensors[index];
-    const ZipArchive::Entry& entry = storage(tensor.storage);
     std::vector<std::byte> unpacked;
-    const bool plain = is_plain(index);
-    const auto bytes = archive_.read(entry, tensor.begin, tensor.end - tensor.begin,
-                                     /*check=*/!checked(entry), plain ? buffer : unpacked);
-    checked(entry) = true;
-    if (plain) {
-      return bytes;
-    }
+    const auto bytes = spanned(index, unpacked);
     make_room(buffer, info.bytes(), where_ + ": tensor \"" + printable(info.name) + "\"");
-    gather(info, tensor, bytes, big_endian_, buffer);
+    gather(info, state_.tensors[index], bytes, big_endian_, buffer);
     return buffer;
   }
 
   void read_parts(size_t index, const PartCall& part) const override {
     const TorchTensor& tensor = state_.tensors[index];
     if (!is_plain(index)) {
-      return Checkpoint::read_parts(index, part);
+      std::vector<std::byte> unpacked;
+      const auto bytes = spanned(index, unpacked);
+      gather_parts(state_.infos[index], tensor, bytes, big_endian_, part);
+      return;
     }
     const ZipArchive::Entry& entry = storage(tensor.storage);
     archive_.read_parts(entry, tensor.begin, tensor.end - tensor.begin,
@@ -79,6 +77,16 @@ class TorchZip : public TorchCheckpoint {
   bool is_plain(size_t index) const {
     const TensorInfo& info = state_.infos[index];
     return is_contiguous(info, state_.tensors[index]) && (!big_endian_ || size_of(info.type) == 1);
+  }
+
+  /// The bytes of the storage from the tensor's first element to its last.
+  std::span<const std::byte> spanned(size_t index, std::vector<std::byte>& buffer) const {
+    const TorchTensor& tensor = state_.tensors[index];
+    const ZipArchive::Entry& entry = storage(tensor.storage);
+    const auto bytes = archive_.read(entry, tensor.begin, tensor.end - tensor.begin,
+                                     /*check=*/!checked(entry), buffer);
+    checked(entry) = true;
+    return bytes;
   }
 
   size_t place_of(const ZipArchive::Entry& entry) const {
@@ -113,7 +121,8 @@ class TorchZip : public TorchCheckpoint {
       if (!seen[place_of(entry)]) held += entry.size;
       seen[place_of(entry)] = true;
       if (__builtin_add_overflow(unpacked, tensor.end, &unpacked)) unpacked = ~uint64_t{0};
-      if (!is_plain(i) && tensor.end - tensor.begin > kMostTwice) {
+      const uint64_t spans = tensor.end - tensor.begin;
+      if (!is_plain(i) && std::max<uint64_t>(spans, state_.infos[i].bytes()) > kMostTwice) {
         refuse("tensor \"" + printable(state_.infos[i].name) +
                "\" is deflated and does not lie in order, so that much memory would be needed;" +
                kRemedy);

@@ -57,6 +57,11 @@ std::vector<double> values_of(const Checkpoint& checkpoint, const std::string& n
     }
     return values;
   }
+  std::vector<std::byte> joined;
+  checkpoint.read_parts(place, [&](std::span<const std::byte> part) {
+    joined.insert(joined.end(), part.begin(), part.end());
+  });
+  EXPECT_THAT(joined, ::testing::ElementsAreArray(bytes.begin(), bytes.end()));
   std::vector<float> floats(values.size());
   to_f32({name, info.type, info.shape, bytes}, floats);
   std::copy(floats.begin(), floats.end(), values.begin());

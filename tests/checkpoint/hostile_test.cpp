@@ -138,20 +138,24 @@ TEST_F(Hostile, LegacyFiles) {
   EXPECT_THAT(refusal(whole.substr(0, keys) + "\x80\x02](" + many + "e."), HasSubstr("storage"));
 }
 
+/// What the older torch.save writes of f32 in one storage, "0"; `junk` begins each pickle.
+std::string legacy_of(const test::MadeTensor& tensor, const std::string& content,
+                      const std::string& junk = "") {
+  const std::string magic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+  const std::string begin = "\x80\x02" + junk;
+  return "\x80\x02" + magic + junk + "." + begin + "M\xe9\x03." + begin + "}." + begin +
+         test::pickled(std::vector{tensor}) + begin + "](S'0'\ne." +
+         test::little_endian(uint64_t{content.size() / 4}) + content;
+}
+
 TEST_F(Hostile, LegacyPicklesFullOfObjects) {
   // Each list has one item, and what is built is dropped again.
   const std::string junk =
       "Nq\0"s + "0(" + repeated(150'000, [](size_t) { return "]h\0a"s; }) + "1";
-  const std::string magic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
-  const std::string tensors =
-      test::pickled(std::vector{test::MadeTensor{"a", "0", 1, 0, {1}, {1}}});
-  const auto file = [&](const std::string& before_each) {
-    const std::string begin = "\x80\x02" + before_each;
-    return "\x80\x02" + magic + before_each + "." + begin + "M\xe9\x03." + begin + "}." + begin +
-           tensors + begin + "](S'0'\ne." + test::little_endian(uint64_t{1}) + std::string(4, '\0');
-  };
-  EXPECT_THAT(refusal(file(junk)), HasSubstr("more objects than the 16 MB"));
-  test::write(folder_ / "x", file(""));
+  const test::MadeTensor tensor{"a", "0", 1, 0, {1}, {1}};
+  const std::string content(4, '\0');
+  EXPECT_THAT(refusal(legacy_of(tensor, content, junk)), HasSubstr("more objects than the 16 MB"));
+  test::write(folder_ / "x", legacy_of(tensor, content));
   EXPECT_THAT(open_checkpoint(folder_ / "x")->tensors(), SizeIs(1));
 }
 
@@ -237,6 +241,66 @@ TEST_F(Hostile, TensorsThatRepeatTheirStorage) {
   }
   EXPECT_THAT(refusal(test::made_torch(tensors, test::stored("", std::string(4 << 20, '\0')))),
               HasSubstr("repeat what lies in their storages"));
+}
+
+TEST_F(Hostile, TensorsThatAreExpanded) {
+  constexpr uint64_t kElements = 12 << 20;
+  const char* const kRefused = "repeat what lies in their storages";
+  const test::MadeEntry zeros = test::deflated("", std::string(4 * kElements, '\0'));
+  const test::MadeTensor rows{"a", "0", kElements, 0, {16, kElements}, {0, 1}};
+  EXPECT_THAT(refusal(test::made_torch({rows}, zeros)), HasSubstr(kRefused));
+  const test::MadeTensor columns{"a", "0", kElements, 0, {kElements, 16}, {1, 0}};
+  EXPECT_THAT(refusal(test::made_torch({columns}, zeros)), HasSubstr(kRefused));
+  const test::MadeTensor windows{"a", "0", 8000, 0, {4000, 4000}, {1, 1}};
+  const std::string content(4 * 8000, '\0');
+  EXPECT_THAT(refusal(test::made_torch({windows}, test::stored("", content))), HasSubstr(kRefused));
+  EXPECT_THAT(refusal(legacy_of(windows, content)), HasSubstr(kRefused));
+}
+
+TEST_F(Hostile, TensorsThatAreExpandedBesideLargeOnes) {
+  // What is deflated takes little of the file, whatever it has unpacked.
+  std::vector<test::MadeTensor> tensors = {whole_tensor()};
+  tensors.push_back({"b", "1", 1, 0, {13 << 20}, {0}});
+  const auto file = [&] {
+    test::MadeEntry zeros = bomb();
+    zeros.name = "m/data/0";
+    return test::made_zip({test::stored("m/data.pkl", test::pickled(tensors)), zeros,
+                           test::stored("m/data/1", std::string(1 << 20, '\0'))});
+  };
+  EXPECT_THAT(refusal(file()), HasSubstr("repeat what lies in their storages"));
+  tensors.pop_back();
+  for (int i = 0; i < 90; ++i) {
+    tensors.push_back({std::to_string(i), "1", 1 << 18, 0, {1 << 18}, {1}});
+  }
+  EXPECT_THAT(refusal(file()), HasSubstr("repeat what lies in their storages"));
+}
+
+TEST_F(Hostile, StridedTensorsAreGatheredPartByPart) {
+  constexpr uint64_t kSide = 3000;
+  const std::string content(4 * kSide * kSide, '\0');
+  const test::MadeTensor turned{"a", "0", kSide * kSide, 0, {kSide, kSide}, {1, kSide}};
+  const auto looked_at = [&](const std::string& file) {
+    test::write(folder_ / "x", file);
+    const test::PeakMemory peak;
+    EXPECT_THAT(inspect(folder_ / "x", /*check=*/true).problems.lines(), IsEmpty());
+    return peak.bytes();
+  };
+  constexpr size_t kFew = 4 << 20;
+  test::MadeEntry storage = test::stored("m/data/0", content);
+  const test::MadeEntry pickle = test::stored("m/data.pkl", test::pickled(std::vector{turned}));
+  EXPECT_LT(looked_at(test::made_zip({pickle, storage})), kFew);
+  EXPECT_LT(looked_at(test::made_zip({pickle, storage, test::stored("m/byteorder", "big")})), kFew);
+  EXPECT_LT(looked_at(legacy_of(turned, content)), kFew);
+  storage = test::deflated("m/data/0", content);
+  EXPECT_LT(looked_at(test::made_zip({pickle, storage})), content.size() + kFew);
+}
+
+TEST_F(Hostile, DeflatedTensorsThatAreLargerThanTheySpan) {
+  constexpr uint64_t kElements = 10 << 20;
+  const test::MadeTensor twice{"a", "0", kElements, 0, {2, kElements}, {0, 1}};
+  EXPECT_THAT(
+      refusal(test::made_torch({twice}, test::deflated("", std::string(4 * kElements, '\0')))),
+      HasSubstr("does not lie in order"));
 }
 
 TEST_F(Hostile, EntriesThatLieOverEachOther) {

@@ -37,6 +37,15 @@ TEST(ModelName, KnowsEveryDialect) {
       {"module.qa_outputs.weight", "qa_outputs.weight"},
       {"model.bert.pooler.dense.bias", "bert.pooler.dense.bias"},
       {"_orig_mod.module.embeddings.LayerNorm.weight", "bert.embeddings.LayerNorm.weight"},
+      {"_fsdp_wrapped_module.bert.encoder.layer.1._fsdp_wrapped_module._checkpoint_wrapped_module."
+       "output.dense.bias",
+       "bert.encoder.layer.1.output.dense.bias"},
+      {"module._fsdp_wrapped_module.model._checkpoint_wrapped_module.qa_outputs.bias",
+       "qa_outputs.bias"},
+      {"bert._orig_mod.encoder.layer.0._orig_mod.attention.self.key._orig_mod.weight",
+       "bert.encoder.layer.0.attention.self.key.weight"},
+      {"_fsdp_wrapped_module.encoder._orig_mod.layer.0.output.dense.bias",
+       "bert.encoder.layer.0.output.dense.bias"},
       {"embeddings.position_ids", "bert.embeddings.position_ids"}};
   for (const auto& [stored, ours] : cases) EXPECT_EQ(name_of(stored), ours) << stored;
 }
@@ -45,7 +54,8 @@ TEST(ModelName, KnowsWhatHasNoPlace) {
   for (const char* stored :
        {"", "bert", "bert/encoder/layer_/output/dense/bias", "bert/encoder/layer_0/output/dense",
         "bert.encoder.layer.x.output.dense.bias", "bert.encoder.layer.0.output.dense.weight.q",
-        "lm_head.weight", "qa_outputs", "bert.encoder.layer.0.crossattention.self.key.bias"}) {
+        "lm_head.weight", "qa_outputs", "bert.my_orig_mod.pooler.dense.bias",
+        "bert.pooler._fsdp_wrapped_module", "bert.encoder.layer.0.crossattention.self.key.bias"}) {
     EXPECT_EQ(name_of(stored), "") << stored;
   }
 }

@@ -99,7 +99,7 @@ TEST_P(PeerTorch, SavesTrainingsWhoseModelsWeFind) {
     expect_values(*open_checkpoint(entry.path()), expected);
     ++files;
   }
-  EXPECT_EQ(files, 25U);
+  EXPECT_EQ(files, 29U);
 }
 
 TEST_P(PeerTorch, ReadsWhatWeWrite) {

@@ -3,11 +3,13 @@
 Usage: peer_torch.py write FOLDER: state dictionaries of every type of tensor, in each form this
 PyTorch can write, with the same values in expected.json.
 Usage: peer_torch.py training FOLDER: what training programs save, a BERT's tensors with all that torch
-takes for safe beside them, each in a file of its own; the values of the BERT's in expected.json.
+takes for safe beside them, and other plain values, each in a file of its own; the values of the
+BERT's in expected.json.
 Usage: peer_torch.py read FILE: prints names, types, shapes and sums as JSON, loaded with
 weights_only=True where this PyTorch has it.
 """
 
+import argparse
 import collections
 import inspect
 import json
@@ -42,6 +44,15 @@ def write_expected(folder, tensors):
         json.dump(expected, file)
 
 
+def best():
+    """A number of NumPy's, where it is there."""
+    try:
+        import numpy
+    except ImportError:
+        return .9
+    return numpy.float64(.9)
+
+
 def training(folder):
     tensors = collections.OrderedDict()
     for place, tensor in enumerate(state().values()):
@@ -63,6 +74,8 @@ def training(folder):
     moments = {name: torch.zeros_like(t) for name, t in tensors.items()}
     types = ["complex64", "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2"]
     beside = {name: torch.zeros(2).to(getattr(torch, name)) for name in types if hasattr(torch, name)}
+    scores = collections.defaultdict(list)
+    scores["f1"].append(.5)
     files = {
         "tutorial": {"epoch": 5, "model_state_dict": tensors, "optimizer_state_dict": optimizer.state_dict(),
                      "loss": torch.tensor(.5)},
@@ -73,11 +86,14 @@ def training(folder):
         "losses": {"model": tensors, "losses": [0.1 * i for i in range(230_000)]},
         "types": {"model": tensors, "beside": beside},
         "bytes": {"model": tensors, "note": b"\0\xff", "array": bytearray(b"ab")},
+        "scores": {"model": tensors, "best": best(), "scores": scores},
     }
     for name, objects in files.items():
         torch.save(objects, f"{folder}/{name}.pt")
         torch.save(objects, f"{folder}/{name}-legacy.pt", _use_new_zipfile_serialization=False)
         torch.save(objects, f"{folder}/{name}-1.pt", pickle_protocol=1)
+    settings = argparse.Namespace(lr=1e-3, layers=[0, 1])
+    torch.save({"model": tensors, "args": settings}, f"{folder}/settings.pt")
     torch.save(files["rng"], f"{folder}/rng-legacy-1.pt", pickle_protocol=1,
                _use_new_zipfile_serialization=False)
 

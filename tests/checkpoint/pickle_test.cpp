@@ -24,6 +24,10 @@ std::string refusal(const std::string& pickle) {
   return test::error_of(3, [&] { parse(pickle); });
 }
 
+bool is_none(const PickledObjects& objects) {
+  return objects.get<PickledObjects::None>(objects.root()) != nullptr;
+}
+
 TEST(Pickle, NeverCallsWhatIsNotATensor) {
   EXPECT_THAT(refusal("cos\nsystem\n(S'true'\ntR."), HasSubstr("wants os.system"));
   EXPECT_THAT(refusal("\x80\x04\x8c\x08"s + "builtins\x8c\x04" + "eval\x93."),
@@ -31,10 +35,40 @@ TEST(Pickle, NeverCallsWhatIsNotATensor) {
   EXPECT_THAT(refusal("c__builtin__\ngetattr\n."), HasSubstr("wants __builtin__.getattr"));
   EXPECT_THAT(refusal("ctorch.nn.modules.linear\nLinear\n)\x81."),
               HasSubstr("wants torch.nn.modules.linear.Linear"));
-  EXPECT_THAT(refusal("(S'true'\nios\nsystem\n."), HasSubstr("uses opcode 105"));
+  EXPECT_THAT(refusal("(S'true'\nios\nsystem\n."), HasSubstr("wants os.system"));
+  EXPECT_THAT(refusal("(icollections\nOrderedDict\n."), HasSubstr("uses opcode 105"));
+  EXPECT_THAT(refusal("(cos\nsystem\nS'true'\no."), HasSubstr("wants os.system"));
+  EXPECT_THAT(refusal("(ccollections\nOrderedDict\no."), HasSubstr("uses opcode 111"));
   EXPECT_THAT(refusal("ccollections\nOrderedDict\n)\x81."), HasSubstr("uses opcode 129"));
   EXPECT_THAT(refusal("ctorch\nFloatStorage\n)R."), HasSubstr("calls a type of storage"));
   EXPECT_THAT(refusal("S'x'\n)R."), HasSubstr("the name of what to build"));
+}
+
+TEST(Pickle, ReadsOverPlainValuesAndMakesNothingOfThem) {
+  const std::string type =
+      "cnumpy\ndtype\nS'f8'\n\x89\x88\x87R(K\3S'<'\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"s;
+  const std::string bytes = "c_codecs\nencode\nS'8bytes..'\nS'latin1'\n\x86R";
+  for (const std::string module : {"numpy.core.multiarray", "numpy._core.multiarray"}) {
+    const std::string pickle = "c" + module + "\nscalar\n" + type + bytes + "\x86R.";
+    EXPECT_TRUE(is_none(parse(pickle))) << module;
+  }
+  EXPECT_TRUE(is_none(parse("cargparse\nNamespace\n)\x81}S'lr'\nK\1sb.")));
+  EXPECT_THAT(refusal("cargparse\nNamespace\n)\x81}S'x'\ncpathlib\nPosixPath\n)Rsb."),
+              HasSubstr("wants pathlib.PosixPath"));
+  EXPECT_THAT(refusal("cnumpy.core.multiarray\n_reconstruct\n)R."),
+              HasSubstr("wants numpy.core.multiarray._reconstruct"));
+}
+
+TEST(Pickle, BuildsDictionariesWithDefaults) {
+  for (const std::string type :
+       {"c__builtin__\nlist\n", "c__builtin__\nlong\n", "cbuiltins\nlist\n", "cbuiltins\nint\n",
+        "cbuiltins\nfloat\n", "cbuiltins\ndict\n", "N"}) {
+    const std::string pickle = "ccollections\ndefaultdict\n" + type + "\x85RS'a'\nK\1s.";
+    const PickledObjects objects = parse(pickle);
+    const auto* root = objects.get<PickledObjects::Dictionary>(objects.root());
+    ASSERT_NE(root, nullptr) << type;
+    EXPECT_EQ(root->items.size(), 1U);
+  }
 }
 
 TEST(Pickle, BuildsNumbersTextsAndContainers) {
@@ -56,9 +90,12 @@ TEST(Pickle, TakesCirclesAsTheyAre) {
   const auto* list = objects.get<PickledObjects::List>(objects.root());
   ASSERT_NE(list, nullptr);
   EXPECT_EQ(list->items[0], objects.root());
-  EXPECT_THAT(
-      test::error_of(3, [&] { find_state(objects, "x.pt", [](const auto&) { return 0U; }); }),
-      HasSubstr("holds no tensors"));
+  EXPECT_THAT(test::error_of(3,
+                             [&] {
+                               find_state(
+                                   objects, "x.pt", [](const auto&) { return 0U; }, 0);
+                             }),
+              HasSubstr("holds no tensors"));
 }
 
 TEST(Pickle, RefusesWhatItsStackCannotGive) {
@@ -86,8 +123,10 @@ constexpr const char* kStorage =
 std::string tensor_refusal(const std::string& place, uint64_t bytes = 24) {
   const std::string pickle = "}S'a'\n"s + kStorage + place + "\x89}tRs.";
   const PickledObjects objects = parse(pickle);
-  return test::error_of(
-      3, [&] { find_state(objects, "x.pt", [&](const std::string&) { return bytes; }); });
+  return test::error_of(3, [&] {
+    find_state(
+        objects, "x.pt", [&](const std::string&) { return bytes; }, bytes);
+  });
 }
 
 TEST(TorchState, RefusesTensorsOutsideTheirStorage) {

@@ -1,6 +1,8 @@
 // Which of a pickle's tensors are the model's, and what may lie beside them.
 #include "checkpoint/torch_model.h"
 
+#include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +12,7 @@
 
 #include "checkpoint/fixtures.h"
 #include "checkpoint/made_torch.h"
+#include "checkpoint/torch_gather.h"
 #include "checkpoint/torch_state.h"
 
 namespace bertrand {
@@ -25,7 +28,8 @@ constexpr uint64_t kStorage = 24;  // bytes
 TorchState state_of(const std::string& pickle) {
   Cursor cursor(test::as_bytes(pickle), "x.pt");
   const auto objects = PickledObjects::parse(cursor, "x.pt");
-  return find_state(objects, "x.pt", [](const std::string&) { return kStorage; });
+  return find_state(
+      objects, "x.pt", [](const std::string&) { return kStorage; }, kStorage);
 }
 
 std::vector<std::string> names_of(const std::vector<TensorInfo>& tensors) {
@@ -152,6 +156,14 @@ TEST(TorchState, TakesWhatTorchCallsSafe) {
   EXPECT_THAT(state.infos[0].shape, ElementsAre(6));
 }
 
+TEST(TorchState, TakesTensorsOfDevicesThatHaveNoStorages) {
+  const std::string wrapped = "ctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n(" +
+                              tensor({2, 3}, {3, 1}) + "ctorch\nfloat32\nS'xla:0'\n\x89tR";
+  const TorchState state = state_of("}S'qa_outputs.weight'\n" + wrapped + "s.");
+  ASSERT_THAT(names_of(state.infos), ElementsAre("qa_outputs.weight"));
+  EXPECT_THAT(state.infos[0].shape, ElementsAre(2, 3));
+}
+
 TEST(TorchState, KnowsTypesThatNoModelHas) {
   const auto with = [](const std::string& type) {
     return "}S'a'\nctorch._utils\n_rebuild_tensor_v3\n((S'storage'\nctorch\nUntypedStorage\nS'0'\n"
@@ -179,6 +191,26 @@ TEST(TorchState, ReadsWhatIsExpanded) {
   gather(state.infos[0], state.tensors[0], std::as_bytes(std::span(stored)), /*big_endian=*/false,
          std::as_writable_bytes(std::span(values)));
   EXPECT_THAT(values, ElementsAre(1, 2, 1, 2, 1, 2));
+}
+
+TEST(TorchState, GathersFromAnyElementOn) {
+  std::vector<float> stored(120);
+  std::iota(stored.begin(), stored.end(), 0.0F);
+  const TorchTensor tensor{"0", 480, {2, 40, 6}, 0, 480};
+  const TensorInfo info{"a", DataType::f32, {3, 3, 5}};
+  const auto from = std::as_bytes(std::span(stored));
+  std::vector<float> whole(45);
+  gather(info, tensor, from, /*big_endian=*/false, std::as_writable_bytes(std::span(whole)));
+  EXPECT_EQ(whole[5], 40);
+  EXPECT_EQ(whole[16], 8);
+  for (size_t first = 0; first < whole.size(); ++first) {
+    for (size_t count = 1; first + count <= whole.size(); ++count) {
+      std::vector<float> part(count);
+      gather(info, tensor, from, /*big_endian=*/false, std::as_writable_bytes(std::span(part)),
+             static_cast<int64_t>(first));
+      EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + std::ptrdiff_t(first)));
+    }
+  }
 }
 
 TEST(TorchState, TurnsTheHalvesOfBigEndianComplexNumbers) {

@@ -146,11 +146,12 @@ TEST(TorchPickle, TellsTensorsOfMoreThanTwoBillionElements) {
   const std::string pickle = torch_pickle({{"a", DataType::f16, {70'000, 50'000}}});
   Cursor cursor(test::as_bytes(pickle), "x.pt");
   const PickledObjects objects = PickledObjects::parse(cursor, "x.pt");
-  const TorchState state =
-      find_state(objects, "x.pt", [](const std::string&) { return uint64_t{7'000'000'000}; });
+  constexpr uint64_t kBytes = 7'000'000'000;
+  const TorchState state = find_state(
+      objects, "x.pt", [](const std::string&) { return kBytes; }, kBytes);
   ASSERT_EQ(state.infos.size(), 1U);
   EXPECT_EQ(state.infos[0].size(), 3'500'000'000);
-  EXPECT_EQ(state.tensors[0].end, 7'000'000'000U);
+  EXPECT_EQ(state.tensors[0].end, kBytes);
 }
 
 TEST(OnnxWriter, RefusesMoreThanTwoGigabytes) {
