@@ -53,11 +53,28 @@ void flush_folder(const std::filesystem::path& folder) {
   }
 }
 
-/// A name beside `path` that nothing else uses, neither another process nor another writer in this
-/// one.
-std::filesystem::path name_beside(const std::filesystem::path& path, const char* what) {
+/// Makes something new beside `path` and gives its name. `make` fails with EEXIST where a name is
+/// taken, and the next one is tried: the numbers of processes come again, in containers soon, and
+/// what another left or put there is not ours. Empty where it fails otherwise; errno says why.
+std::filesystem::path make_beside(const std::filesystem::path& path, const char* what,
+                                  const std::function<bool(const char* name)>& make) {
   static std::atomic<unsigned> names{0};
-  return fmt::format("{}.{}-{}-{}", path.string(), what, ::getpid(), names++);
+  for (;;) {
+    std::string name = fmt::format("{}.{}-{}-{}", path.string(), what, ::getpid(), names++);
+    if (make(name.c_str())) return name;
+    if (errno != EEXIST) return {};
+  }
+}
+
+/// The same of an empty folder. Throws filesystem_error.
+std::filesystem::path make_folder_beside(const std::filesystem::path& path, const char* what) {
+  std::filesystem::path made =
+      make_beside(path, what, [](const char* name) { return ::mkdir(name, 0777) == 0; });
+  if (made.empty()) {
+    throw std::filesystem::filesystem_error("mkdir", path,
+                                            std::error_code(errno, std::generic_category()));
+  }
+  return made;
 }
 
 /// The place itself: links followed (a rename would replace the link, not what it points to), and
@@ -76,26 +93,43 @@ std::filesystem::path real_place(const std::filesystem::path& path) {
 }
 
 /// Puts `fresh` in the place of the folder `path` in one step, or in two where the file system
-/// cannot exchange names. What was there before is at `fresh` or `old` afterwards.
-void replace_folder(const std::filesystem::path& fresh, const std::filesystem::path& path,
-                    const std::filesystem::path& old) {
+/// cannot exchange names. Gives the place where what was there before lies now.
+std::filesystem::path replace_folder(const std::filesystem::path& fresh,
+                                     const std::filesystem::path& path) {
   if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
-    return;
+    return fresh;
   }
-  std::filesystem::rename(path, old);
+  std::filesystem::path old = make_folder_beside(path, "old");  // an empty one gives way
   std::error_code failed;
-  std::filesystem::rename(fresh, path, failed);
+  std::error_code ignored;
+  std::filesystem::rename(path, old, failed);
+  if (!failed) {
+    std::filesystem::rename(fresh, path, failed);
+    if (failed) std::filesystem::rename(old, path, ignored);
+  }
   if (failed) {
-    std::error_code ignored;
-    std::filesystem::rename(old, path, ignored);
+    std::filesystem::remove(old, ignored);  // only where it is empty
     throw std::filesystem::filesystem_error("rename", fresh, path, failed);
   }
+  return old;
 }
 
-}  // namespace
+/// `text` with the name that a folder is to have instead of that under which it is written: nobody
+/// gave that one, and it is gone when the text is read.
+std::string with_final_name(std::string text, const std::filesystem::path& partial,
+                            const std::filesystem::path& path) {
+  const std::string from = partial.string();
+  const std::string to = (path.has_filename() ? path : path.parent_path()).string();
+  for (size_t at = 0; !from.empty() && (at = text.find(from, at)) != std::string::npos;) {
+    text.replace(at, from.size(), to);
+    at += to.size();
+  }
+  return text;
+}
 
-MappedFile::MappedFile(const std::filesystem::path& path) {
-  // Not blocking: opening a pipe would otherwise wait for a writer, only to refuse it below.
+/// A handle of a regular file. Not blocking: opening a pipe would otherwise wait for a writer, only
+/// to refuse it.
+int open_regular(const std::filesystem::path& path) {
   const int handle = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (handle < 0) {
     fail_to_open(path);
@@ -103,7 +137,40 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(handle, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(handle);
-    throw Error(ErrorCode::bad_input, path.string() + ": is not a regular file.");
+    throw Error(
+        ErrorCode::bad_input,
+        path.string() +
+            ": is not a regular file; give one (what comes through a pipe must be put into one "
+            "first).");
+  }
+  return handle;
+}
+
+/// A name for what is open already, /dev/fd/63, which nothing in a folder of files has. Not all of
+/// /dev: /dev/shm holds such folders.
+bool names_an_open_file(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  return name == "/dev/stdin" || name.starts_with("/dev/fd/") || name.starts_with("/proc/");
+}
+
+/// All of the file that was opened; nullptr: it could not be.
+std::string read_opened(std::FILE* opened, const std::filesystem::path& path, size_t most_bytes) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(opened, &std::fclose);
+  if (file == nullptr) {
+    fail_to_open(path);
+  }
+  return read_all(file.get(), path.string(), most_bytes);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const int handle = open_regular(path);
+  struct stat status {};
+  if (::fstat(handle, &status) != 0) {
+    const std::string reason = system_says();
+    ::close(handle);
+    throw Error(ErrorCode::io, path.string() + ": cannot be read (" + reason + ").");
   }
   const auto size = static_cast<size_t>(status.st_size);
   if (size > 0) {
@@ -145,12 +212,16 @@ std::string read_file(const std::filesystem::path& path, size_t most_bytes) {
   if (path == "-") {
     return read_all(stdin, kStandardInput, most_bytes);
   }
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
-                                                             &std::fclose);
-  if (file == nullptr) {
-    fail_to_open(path);
+  return read_opened(names_an_open_file(path) ? std::fopen(path.c_str(), "rbe")
+                                              : ::fdopen(open_regular(path), "rb"),
+                     path, most_bytes);
+}
+
+std::string read_input(const std::filesystem::path& path) {
+  if (path == "-") {
+    return read_all(stdin, kStandardInput, SIZE_MAX);
   }
-  return read_all(file.get(), path.string(), most_bytes);
+  return read_opened(std::fopen(path.c_str(), "rbe"), path, SIZE_MAX);
 }
 
 bool read_line(std::string& line) {
@@ -174,8 +245,15 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   // A device or a pipe is written to as it is: a rename would put a file in its place.
   const bool is_file =
       type == std::filesystem::file_type::regular || type == std::filesystem::file_type::not_found;
-  partial_ = is_file ? name_beside(place_, "partial") : place_;
-  file_ = std::fopen(partial_.c_str(), "wbe");
+  if (is_file) {
+    partial_ = make_beside(place_, "partial", [this](const char* name) {
+      file_ = std::fopen(name, "wbxe");
+      return file_ != nullptr;
+    });
+  } else {
+    partial_ = place_;
+    file_ = std::fopen(place_.c_str(), "wbe");
+  }
   if (file_ == nullptr) {
     fail("cannot be created");
   }
@@ -272,18 +350,22 @@ void write_folder(const std::filesystem::path& path,
   if (replaces && !std::filesystem::is_directory(place)) {
     throw Error(ErrorCode::io, path.string() + ": is a file, where a folder is to be written.");
   }
-  const std::filesystem::path partial = name_beside(place, "partial");
-  const std::filesystem::path old = name_beside(place, "old");
+  std::filesystem::path partial;
+  std::filesystem::path before;  // what was in the place
   std::error_code ignored;
   try {
-    std::filesystem::create_directories(partial);
+    if (place.has_parent_path()) std::filesystem::create_directories(place.parent_path());
+    partial = make_folder_beside(place, "partial");
     fill(partial);
     flush_folder(partial);
     if (replaces) {
-      replace_folder(partial, place, old);
+      before = replace_folder(partial, place);
     } else {
       std::filesystem::rename(partial, place);
     }
+  } catch (const Error& error) {
+    std::filesystem::remove_all(partial, ignored);
+    throw Error(error.code(), with_final_name(error.what(), partial, path));
   } catch (const std::filesystem::filesystem_error& error) {
     std::filesystem::remove_all(partial, ignored);
     throw Error(ErrorCode::io,
@@ -293,8 +375,7 @@ void write_folder(const std::filesystem::path& path,
     throw;
   }
   flush_folder(place.parent_path());
-  std::filesystem::remove_all(partial, ignored);
-  std::filesystem::remove_all(old, ignored);
+  std::filesystem::remove_all(before, ignored);
 }
 
 }  // namespace bertrand

@@ -35,9 +35,15 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-/// The whole file as a string; "-" reads standard input. Throws Error (io) naming the file, and
-/// (bad_input) where it has more bytes than `most_bytes`; no more of it is read then.
+/// The whole file as a string; "-" and /dev/stdin read standard input, /dev/fd/63 and the like (a
+/// shell's <(...)) what is open there. Anything else that is not a regular file is refused without
+/// waiting for it, for what is called vocab.txt in somebody's folder may be a pipe. Throws Error
+/// (io) naming the file, and (bad_input) where it is not a regular file or has more bytes than
+/// `most_bytes`; no more of it is read then.
 std::string read_file(const std::filesystem::path& path, size_t most_bytes = SIZE_MAX);
+
+/// The same of what the user named as data: a pipe with a name is read, too, and waited for.
+std::string read_input(const std::filesystem::path& path);
 
 /// The next line of standard input, without its end; false where there is none. Throws Error (io).
 bool read_line(std::string& line);
@@ -105,7 +111,8 @@ class NewFolder {
 
 /// A folder that appears under its name complete or not at all: `fill` writes into a folder beside
 /// it, which is then renamed; an existing folder of that name is replaced (in one step where the
-/// file system can). Throws what `fill` throws, the partial folder removed, and Error (io).
+/// file system can). The partial folder is new and empty. Throws what `fill` throws, the partial
+/// folder removed and in an Error called by the name it was to have, and Error (io).
 void write_folder(const std::filesystem::path& path,
                   const std::function<void(const std::filesystem::path& partial)>& fill);
 

@@ -263,13 +263,16 @@ class Conversion {
       add_tokenizer_files(files, folder, config_, vocabulary_, lower_case_, tokenizer);
     }
     std::error_code ignored;
-    if (options_.overwrite || !fs::exists(folder / "config.json", ignored)) {
+    const bool is_old = folder == options_.out;
+    const bool config_stays =
+        is_old && !options_.overwrite && fs::exists(folder / "config.json", ignored);
+    if (!config_stays) {
       files.add(folder / "config.json", converted_config(config_, config_text_, weights_));
     }
     const auto weights = write_weights(folder / file_name(options_.format));
     weights->commit();
     files.commit();
-    if (folder == options_.out) clear_old_model();
+    if (is_old) clear_old_model();
     tell_vocabulary();
   }
 
@@ -328,11 +331,9 @@ class Conversion {
     return make_safetensors_writer(path, std::move(tensors));
   }
 
-  /// On the disk, not yet under their name. In errors they have the one they are to have.
+  /// On the disk, not yet under their name.
   std::unique_ptr<WeightWriter> write_weights(const fs::path& path) {
     auto writer = make_writer(path);
-    const std::string where =
-        (options_.single_file ? path : options_.out / path.filename()).string();
     uint64_t done = 0;
     for (const Weight& weight : weights_) {
       const TensorInfo target = written(weight.info);
@@ -340,7 +341,7 @@ class Conversion {
       read_weight_parts(*checkpoint_, weight, [&](std::span<const std::byte> part) {
         do {  // a tensor without elements takes one call
           const auto block = part.first(std::min(kBlock * width, part.size()));
-          write_as(target, *writer, weight.info, block, where);
+          write_as(target, *writer, weight.info, block, path.string());
           done += block.size() / width * size_of(target.type);
           progress_(done, report_.bytes);
           part = part.subspan(block.size());

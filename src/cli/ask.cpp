@@ -49,14 +49,14 @@ std::string read_standard_input(const Flags& flags) {
         "are about as well; give that by --context or --context-file, or with each question "
         "in JSON.");
   }
-  return read_file("-");
+  return read_input("-");
 }
 
 /// The text all questions are about: from --context or --context-file, "-" being standard input,
 /// which is also read where neither is given and it is not a terminal.
 std::string shared_context(const CLI::App& command, const Flags& flags) {
   if (command.count("--context-file") > 0 && flags.context_file != "-") {
-    return read_file(flags.context_file);
+    return read_input(flags.context_file);
   }
   if (command.count("--context") > 0 && flags.context != "-") return flags.context;
   if (command.count("--context") + command.count("--context-file") == 0 &&
@@ -132,7 +132,7 @@ std::vector<Question> collect(const CLI::App& command, const Flags& flags) {
     questions.push_back({question, get_context()});
   }
   if (!flags.questions_file.empty()) {
-    const std::string text = read_file(flags.questions_file);
+    const std::string text = read_input(flags.questions_file);
     if (is_json_list(text)) {
       throw Error(ErrorCode::bad_input,
                   flags.questions_file.string() +

@@ -75,6 +75,7 @@ void put_beside(const std::filesystem::path& from, const std::filesystem::path& 
 /// Whether what lies beside the checkpoint is a vocabulary; a warning where it is not.
 bool is_vocabulary(const std::filesystem::path& path) {
   try {
+    const MappedFile again(path);  // a pipe was read to its end before the conversion
     check_vocabulary(path, /*config=*/nullptr);
     return true;
   } catch (const Error& error) {

@@ -111,7 +111,7 @@ void run(const Flags& flags) {
   if (!flags.texts.empty()) {
     for (const std::string& text : flags.texts) print(text);
   } else if (!flags.file.empty() && flags.file != "-") {
-    const std::string text = read_file(flags.file);
+    const std::string text = read_input(flags.file);
     for (size_t begin = 0; begin < text.size();) {
       const size_t end = std::min(text.find('\n', begin), text.size());
       print(std::string_view(text).substr(begin, end - begin));

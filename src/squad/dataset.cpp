@@ -199,7 +199,7 @@ Dataset parse_padded(const std::string& padded, size_t size, const std::string& 
 }  // namespace
 
 Dataset Dataset::load(const std::filesystem::path& path) {
-  std::string json = read_file(path);
+  std::string json = read_input(path);
   json.reserve(json.size() + simdjson::SIMDJSON_PADDING);
   return parse_padded(json, json.size(), path == "-" ? "standard input" : path.string());
 }

@@ -69,7 +69,7 @@ std::string n_best_of(const Prediction& prediction) {
 }
 
 Json read_object(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
+  const std::string text = read_input(path);
   Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
     throw Error(ErrorCode::bad_input,

@@ -169,6 +169,7 @@ class FineTune {
     state_.model_fingerprint = fingerprint_of(config, engine_->parameters(), first_weights);
     contents_.config = config;
     contents_.vocabulary = folder_.vocabulary_path();
+    const MappedFile copied_later(contents_.vocabulary);  // to the weights: better refused now
     contents_.lower_case = tokenizer_.lower_case;
     contents_.type = state_.weights_type;
     contents_.parameters = engine_->parameters();

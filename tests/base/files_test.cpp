@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -141,9 +142,36 @@ TEST(ReadFile, NamesWhatCannotBeRead) {
   const Error missing = error_of([&] { read_file(folder / "missing"); });
   EXPECT_EQ(missing.code(), ErrorCode::io);
   EXPECT_THAT(missing.what(), HasSubstr((folder / "missing").string()));
-  const Error directory = error_of([&] { read_file(folder.path()); });
-  EXPECT_EQ(directory.code(), ErrorCode::io);
-  EXPECT_THAT(directory.what(), HasSubstr("directory"));
+}
+
+TEST(ReadFile, RefusesAPipeWithoutWaitingForIt) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink("pipe", folder / "link");
+  std::filesystem::create_symlink("/dev/zero", folder / "device");
+  for (const path& other : {folder / "pipe", folder / "link", folder / "device", folder.path()}) {
+    const Error error = error_of([&] { read_file(other); });
+    EXPECT_EQ(error.code(), ErrorCode::bad_input);
+    EXPECT_THAT(error.what(), HasSubstr(other.string() + ": is not a regular file; give one"));
+  }
+}
+
+TEST(ReadFile, TakesThePipeThatAShellNames) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(::write(ends[1], "text", 4), 4);
+  ::close(ends[1]);
+  EXPECT_EQ(read_file("/dev/fd/" + std::to_string(ends[0])), "text");
+  ::close(ends[0]);
+}
+
+TEST(ReadInput, WaitsForAPipe) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::thread writer([&] { put(folder / "pipe", "text"); });
+  EXPECT_EQ(read_input(folder / "pipe"), "text");
+  writer.join();
+  EXPECT_EQ(error_of([&] { read_input(folder / "missing"); }).code(), ErrorCode::io);
 }
 
 TEST(AtomicFile, AppearsWholeOnCommit) {
@@ -261,6 +289,67 @@ TEST(AtomicFile, WritersOfOneNameDoNotMix) {
   const std::string text = read_file(folder / "out");
   EXPECT_EQ(text, std::string(10'000, text[0]));
   EXPECT_THAT(folder.names(), ElementsAre("out"));
+}
+
+/// The next names of partial files beside `file` that this process would take.
+std::vector<path> next_partial_names(const TemporaryFolder& folder, const std::string& file) {
+  const AtomicFile probe(folder / "probe");
+  const std::string name = folder.names().at(0);
+  const size_t number = name.rfind('-') + 1;
+  std::vector<path> next;
+  for (unsigned long i = 1; i <= 3; ++i) {
+    next.push_back(folder / (file + name.substr(5, number - 5) +
+                             std::to_string(std::stoul(name.substr(number)) + i)));
+  }
+  return next;
+}
+
+TEST(AtomicFile, DoesNotWriteToAPartialFileThatIsThere) {
+  const TemporaryFolder folder;
+  const auto taken = next_partial_names(folder, "out");
+  put(folder / "victim", "old");
+  put(taken[0], "left");
+  std::filesystem::create_symlink("victim", taken[1]);
+  std::filesystem::create_symlink("nowhere", taken[2]);
+  write_file(folder / "out", "new");
+  EXPECT_EQ(read_file(folder / "out"), "new");
+  EXPECT_FALSE(std::filesystem::is_symlink(folder / "out"));
+  EXPECT_EQ(read_file(folder / "victim"), "old");
+  EXPECT_EQ(read_file(taken[0]), "left");
+  EXPECT_EQ(folder.names().size(), 5U);
+}
+
+TEST(WriteFolder, TakesNothingFromAPartialFolderThatIsThere) {
+  const TemporaryFolder folder;
+  const auto taken = next_partial_names(folder, "model");
+  std::filesystem::create_directory(taken[0]);
+  put(taken[0] / "config.json", "left");
+  std::filesystem::create_directory(folder / "elsewhere");
+  std::filesystem::create_directory_symlink("elsewhere", taken[1]);
+  write_folder(folder / "model", [](const path& partial) {
+    EXPECT_TRUE(std::filesystem::is_empty(partial));
+    put(partial / "weights", "");
+  });
+  EXPECT_FALSE(std::filesystem::is_symlink(folder / "model"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "model/config.json"));
+  EXPECT_EQ(read_file(taken[0] / "config.json"), "left");
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "elsewhere"));
+}
+
+TEST(WriteFolder, ErrorsNameTheFolderThatWasAskedFor) {
+  const TemporaryFolder folder;
+  const std::string expected = (folder / "model/file").string() + ": cannot be written";
+  for (const char* name : {"model", "model/"}) {
+    const FullDisk full(/*bytes=*/10);
+    const Error error = error_of([&] {
+      write_folder(folder / name, [](const path& partial) {
+        write_file(partial / "file", "more than ten bytes");
+      });
+    });
+    EXPECT_EQ(error.code(), ErrorCode::io);
+    EXPECT_THAT(error.what(), testing::StartsWith(expected));
+  }
+  EXPECT_THAT(folder.names(), IsEmpty());
 }
 
 TEST(WriteFolder, AppearsWhole) {

@@ -1,6 +1,7 @@
 #include <csignal>
 #include <filesystem>
 #include <string>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -114,6 +115,57 @@ TEST(Convert, TakesOnlyVocabulariesOfTheModel) {
   outcome = program.run("convert " + minilm + " x.bin --vocab absent");
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.err, HasSubstr("absent: there is no such vocabulary"));
+}
+
+TEST(Convert, NeitherWaitsForAPipeNorReadsItTwice) {
+  const test::Program program;
+  std::filesystem::copy(minilm, program.path("m"));
+  std::filesystem::remove(program.path("m/vocab.txt"));
+  ASSERT_EQ(::mkfifo(program.path("m/vocab.txt").c_str(), 0600), 0);
+  auto outcome = program.run("convert m new");
+  EXPECT_EQ(outcome.status, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("m/vocab.txt: is not a regular file"));
+  const std::string cat = "cat " + minilm + "/vocab.txt |";
+  for (const char* flags : {"", " --uncased"}) {
+    outcome = program.run("convert m new --vocab /dev/stdin" + std::string(flags), cat);
+    EXPECT_EQ(outcome.status, 3);
+    EXPECT_THAT(outcome.err, HasSubstr("/dev/stdin: is not a regular file; give one"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(program.path("new")));
+  outcome = program.run(
+      "convert --tf_checkpoint_path m --pytorch_dump_path new.bin --vocab /dev/stdin", cat);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("goes with the weights: /dev/stdin: is not a regular file"));
+  EXPECT_EQ(program.run("tokenize --vocab /dev/stdin word", cat).status, 0);
+}
+
+TEST(Convert, TakesNothingFromWhatAKilledOneLeft) {
+  const test::Program program;
+  program.write("victim", "old");
+  ASSERT_EQ(program.run("convert " + minilm + " made").status, 0);
+  auto outcome = program.run("convert " + minilm + " new",
+                             "d=new.partial-$$-0; mkdir $d; echo {} | tee $d/config.json >$d/other;"
+                             "exec");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_FALSE(std::filesystem::exists(program.path("new/other")));
+  EXPECT_EQ(program.read("new/config.json"), program.read("made/config.json"));
+  outcome = program.run("convert " + minilm + " x.bin", "ln -s victim x.bin.partial-$$-0; exec");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_FALSE(std::filesystem::is_symlink(program.path("x.bin")));
+  EXPECT_EQ(program.read("victim"), "old");
+}
+
+TEST(Convert, AFullDiskIsToldUnderTheNameThatWasGiven) {
+  const test::Program program;
+  for (const char* format : {"safetensors", "pytorch", "onnx"}) {
+    const auto outcome =
+        program.run("convert " + minilm + " new --to " + format, "ulimit -f 2000;");
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_THAT(outcome.err, HasSubstr(" new/"));
+    EXPECT_THAT(outcome.err, HasSubstr(": cannot be written"));
+    EXPECT_THAT(outcome.err, Not(HasSubstr(".partial-")));
+  }
+  EXPECT_FALSE(std::filesystem::exists(program.path("new")));
 }
 
 TEST(Convert, SaysWhichFlagsDoNothingForOneFile) {

@@ -79,7 +79,10 @@ TEST(Inspect, LooksAtTheVocabulary) {
   EXPECT_THAT(problem(), HasSubstr("has 30523 pieces, but the model embeds 30522"));
   std::filesystem::remove(program.path("m/vocab.txt"));
   std::filesystem::create_directory(program.path("m/vocab.txt"));
-  EXPECT_THAT(problem(), HasSubstr("vocab.txt: cannot be read"));
+  EXPECT_THAT(problem(), HasSubstr("vocab.txt: is not a regular file"));
+  std::filesystem::remove(program.path("m/vocab.txt"));
+  ASSERT_EQ(::mkfifo(program.path("m/vocab.txt").c_str(), 0600), 0);
+  EXPECT_THAT(problem(), HasSubstr("vocab.txt: is not a regular file"));
 }
 
 TEST(Inspect, ADeepDescriptionIsAProblem) {

@@ -36,6 +36,15 @@ class RunSquadRuns : public RunSquad {
   }
 };
 
+TEST_F(RunSquadRuns, AVocabularyThatCannotBeCopiedIsToldBeforeTheFirstStep) {
+  std::string line = command(kTrain + std::string("--max_steps 1 --output_dir run"));
+  line.replace(line.find("vocab.txt"), 9, "/dev/stdin");
+  const Outcome outcome = program_.run(line, "cat vocab.txt |");
+  EXPECT_EQ(outcome.status, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("/dev/stdin: is not a regular file; give one"));
+  EXPECT_FALSE(exists("run"));
+}
+
 TEST_F(RunSquadRuns, StopsAndGoesOn) {
   const std::string flags =
       kTrain + std::string("--num_train_epochs 100000 --max_steps 2000 --output_dir run ");
