@@ -1,5 +1,3 @@
-#include "checkpoint/vocabulary_file.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -10,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "checkpoint/vocabulary_file.h"
 
 /// Any bytes are either refused with an Error or give lines, none of them empty.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -84,7 +84,7 @@ class TokenizerJson : public json::json_sax_t {
   bool number_integer(int64_t) override { return no_id(); }
   bool number_float(double, const std::string&) override { return no_id(); }
   bool null() override { return no_id(); }
-  bool binary(std::vector<uint8_t>&) override { return no_id(); }
+  bool binary(json::binary_t&) override { return no_id(); }
   bool start_object(size_t) override { return go_in(); }
   bool start_array(size_t) override { return go_in(); }
   bool end_object() override { return go_out(); }

@@ -50,7 +50,7 @@ bool chosen_case(const ModelFolder& folder, std::optional<bool> lower_case) {
 }  // namespace
 
 std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) {
+  if (path != "-" && !std::filesystem::exists(path)) {
     const std::filesystem::path folder = path.parent_path();
     throw Error(ErrorCode::bad_input,
                 (folder.empty() ? "." : folder.string()) + ": holds no " +

@@ -46,6 +46,13 @@ TEST_F(TokenizeCommand, ReadsLinesOfAFileOrOfStandardInput) {
   }
 }
 
+TEST_F(TokenizeCommand, TheVocabularyMayComeFromStandardInput) {
+  for (const char* vocabulary : {"-", "/dev/stdin"}) {
+    EXPECT_EQ(run(std::string("--uncased 'The fox' <vocab.txt --vocab ") + vocabulary), 0) << err_;
+    EXPECT_EQ(out_, "the fox\n");
+  }
+}
+
 TEST_F(TokenizeCommand, PrintsNumbersOrJson) {
   EXPECT_EQ(run("--vocab vocab.txt --cased --ids 'The fox'"), 0) << err_;
   EXPECT_EQ(out_, "7 6\n");
