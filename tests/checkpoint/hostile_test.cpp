@@ -245,16 +245,16 @@ TEST_F(Hostile, TensorsThatRepeatTheirStorage) {
 
 TEST_F(Hostile, TensorsThatAreExpanded) {
   constexpr uint64_t kElements = 12 << 20;
-  const char* const kRefused = "repeat what lies in their storages";
+  const std::string refused = "repeat what lies in their storages";
   const test::MadeEntry zeros = test::deflated("", std::string(4 * kElements, '\0'));
   const test::MadeTensor rows{"a", "0", kElements, 0, {16, kElements}, {0, 1}};
-  EXPECT_THAT(refusal(test::made_torch({rows}, zeros)), HasSubstr(kRefused));
+  EXPECT_THAT(refusal(test::made_torch({rows}, zeros)), HasSubstr(refused));
   const test::MadeTensor columns{"a", "0", kElements, 0, {kElements, 16}, {1, 0}};
-  EXPECT_THAT(refusal(test::made_torch({columns}, zeros)), HasSubstr(kRefused));
+  EXPECT_THAT(refusal(test::made_torch({columns}, zeros)), HasSubstr(refused));
   const test::MadeTensor windows{"a", "0", 8000, 0, {4000, 4000}, {1, 1}};
   const std::string content(4 * 8000, '\0');
-  EXPECT_THAT(refusal(test::made_torch({windows}, test::stored("", content))), HasSubstr(kRefused));
-  EXPECT_THAT(refusal(legacy_of(windows, content)), HasSubstr(kRefused));
+  EXPECT_THAT(refusal(test::made_torch({windows}, test::stored("", content))), HasSubstr(refused));
+  EXPECT_THAT(refusal(legacy_of(windows, content)), HasSubstr(refused));
 }
 
 TEST_F(Hostile, TensorsThatAreExpandedBesideLargeOnes) {

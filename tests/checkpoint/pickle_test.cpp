@@ -49,7 +49,8 @@ TEST(Pickle, ReadsOverPlainValuesAndMakesNothingOfThem) {
       "cnumpy\ndtype\nS'f8'\n\x89\x88\x87R(K\3S'<'\nNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"s;
   const std::string bytes = "c_codecs\nencode\nS'8bytes..'\nS'latin1'\n\x86R";
   for (const std::string module : {"numpy.core.multiarray", "numpy._core.multiarray"}) {
-    const std::string pickle = "c" + module + "\nscalar\n" + type + bytes + "\x86R.";
+    std::string pickle = "c";
+    pickle.append(module).append("\nscalar\n").append(type).append(bytes).append("\x86R.");
     EXPECT_TRUE(is_none(parse(pickle))) << module;
   }
   EXPECT_TRUE(is_none(parse("cargparse\nNamespace\n)\x81}S'lr'\nK\1sb.")));
