@@ -252,6 +252,13 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kNames =
     {"--max-answer-length", "--max_answer_length"},
 }};
 
+/// What is said of devices elsewhere, and here. Not by words: a file's path may have one, too.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kDevices = {{
+    {"--device cuda", "--device gpu"},
+    {"cpu, cuda or mlu", "cpu, gpu or mlu"},
+    {"(cuda:1)", "(gpu:1)"},
+}};
+
 /// Whether a flag's name may have this character.
 bool is_of_name(char character) {
   return character == '-' || character == '_' ||
@@ -288,6 +295,11 @@ std::string with_names_of_run_squad(const std::string& sentence) {
     const auto* const found = std::find_if(kNames.begin(), kNames.end(),
                                            [&](const auto& names) { return names.first == word; });
     text += found == kNames.end() ? word : found->second;
+  }
+  for (const auto& [elsewhere, here] : kDevices) {
+    for (size_t at = 0; (at = text.find(elsewhere, at)) != std::string::npos; at += here.size()) {
+      text.replace(at, elsewhere.size(), here);
+    }
   }
   return text;
 }
