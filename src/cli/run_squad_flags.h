@@ -64,7 +64,4 @@ void check_run_squad_flags(const CLI::App& command, RunSquadFlags& flags);
 /// "--out" is "--output_dir", "--device cuda" is "--device gpu".
 std::string with_names_of_run_squad(const std::string& sentence);
 
-/// The one of `names` that is nearest to `name` in single letters added, left out or exchanged.
-std::string nearest_name(const std::string& name, const std::vector<std::string>& names);
-
 }  // namespace bertrand::cli

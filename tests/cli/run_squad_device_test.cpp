@@ -87,6 +87,18 @@ TEST_F(RunSquadDevice, NamesDevicesAsItsFlagDoes) {
               AllOf(HasSubstr("give --device gpu"), Not(HasSubstr("cuda"))));
 }
 
+TEST_F(RunSquadDevice, MoreProcessesThanCardsAreToldHowManyToStart) {
+  const Outcome outcome = program_.run(
+      "launch --nproc 4 run_squad --init_checkpoint model.pt --json-summary s.json "
+      "--device mlu --output_dir run " +
+          std::string(kTrain),
+      std::string("BERTRAND_TORCH_PLUGIN=") + kTestPlugins +
+          "/libshows_cards.so BERTRAND_TEST_CARDS=mlu");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("Rank 2: 4 processes of this machine have 2 cards"),
+                                 HasSubstr("launch --nproc 2, BERTRAND_CARDS=2")));
+}
+
 TEST_F(RunSquadDevice, NoCudaMeansGpusAlone) {
   for (const char* flags : {"--no_cuda", "--no_cuda --device gpu:1", "--device cuda --no_cuda"}) {
     const Outcome outcome = run_with("cuda", flags);
