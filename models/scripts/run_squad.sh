@@ -18,7 +18,7 @@ arguments, with their defaults:
    9  vocab_file       $BERT_PREP_WORKING_DIR/download/google_pretrained_weights/
                        uncased_L-24_H-1024_A-16/vocab.txt
   10  OUT_DIR          /workspace/bert/results/SQuAD
-  11  mode             train eval; train, eval or prediction alone
+  11  mode             train eval, as any other word; train, eval or prediction alone
   12  CONFIG_FILE      /workspace/bert/bert_config.json
   13  max_steps        -1: all
   14  eval_iters       -1: all
@@ -79,9 +79,12 @@ if [[ ! -x $bertrand ]]; then
   [[ -z ${BERTRAND:-} ]] || fail "BERTRAND: $bertrand is not a program."
   bertrand=$(command -v bertrand) || fail "There is no bertrand: build it (scripts/quickstart) or set BERTRAND."
 fi
+# Behind a path that is not there, for the caller's folder is another one.
+where() { [[ $1 == /* ]] || echo " in $PWD, where relative paths begin; give a whole path"; }
 # A TensorFlow checkpoint is named by the beginning of its files' names.
 [[ -e $init_checkpoint || -e $init_checkpoint.index ]] ||
-  fail "$init_checkpoint: there is no such checkpoint; set BERT_MODEL and BERT_INFER_MODEL in env.sh."
+  fail "$init_checkpoint: there is no such checkpoint$(where "$init_checkpoint");" \
+    "set BERT_MODEL and BERT_INFER_MODEL in env.sh."
 
 # The file $1 if it is there, else one named $2 (or $3) beside the checkpoint or beside $BERT_MODEL.
 found_file() {
@@ -107,12 +110,23 @@ CONFIG_FILE=$(found_file "$CONFIG_FILE" bert_config.json config.json)
 training=(--do_train "--train_file=$squad_dir/train-v1.1.json" "--train_batch_size=$batch_size")
 predicting=(--do_predict "--predict_file=$squad_dir/dev-v1.1.json" "--predict_batch_size=$batch_size")
 evaluating=(--do_eval "--eval_script=$squad_dir/evaluate-v1.1.py")
+data=(dev-v1.1.json)
 case $mode in
-  train) work=("${training[@]}") ;;
+  train) work=("${training[@]}") data=(train-v1.1.json) ;;
   eval) work=("${predicting[@]}" "${evaluating[@]}") ;;
   prediction) work=("${predicting[@]}") ;;
-  *) work=("${training[@]}" "${predicting[@]}" "${evaluating[@]}") ;;
+  *) work=("${training[@]}" "${predicting[@]}" "${evaluating[@]}") data+=(train-v1.1.json) ;;
 esac
+case $mode in
+  train | eval | prediction | train?eval) ;;
+  *) echo "mode $mode is not known: trains, answers and evaluates, as in the reference; give train, eval," \
+    "prediction or train-eval." >&2 ;;
+esac
+for name in "${data[@]}"; do
+  [[ -e $squad_dir/$name ]] ||
+    fail "$squad_dir/$name: there is no such file$(where "$squad_dir"); set SQUAD_DIR (env.sh) to the folder" \
+      "v1.1 that models/data/squad/squad_download.sh fetches."
+done
 
 # Bash before 4.4 takes an empty list for an unset one: ${list[@]+"${list[@]}"}.
 launch=() mixed=() going_on=() appending=()

@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -34,6 +36,33 @@ void print_result(std::string_view text) {
     throw Error(ErrorCode::io,
                 std::string("Standard output cannot be written (") + std::strerror(errno) + ").");
   }
+}
+
+std::string nearest_name(const std::string& name, const std::vector<std::string>& names) {
+  const auto distance = [&name](const std::string& other) {
+    // Levenshtein's, a row of its table at a time.
+    std::vector<size_t> row(other.size() + 1);
+    std::iota(row.begin(), row.end(), size_t{0});
+    for (size_t i = 0; i < name.size(); ++i) {
+      size_t diagonal = std::exchange(row[0], i + 1);
+      for (size_t j = 0; j < other.size(); ++j) {
+        const size_t exchanged = diagonal + (name[i] == other[j] ? 0 : 1);
+        diagonal = row[j + 1];
+        row[j + 1] = std::min({exchanged, diagonal + 1, row[j] + 1});
+      }
+    }
+    return row.back();
+  };
+  std::string nearest;
+  size_t least = 0;
+  for (const std::string& other : names) {
+    const size_t far = distance(other);
+    if (nearest.empty() || far < least) {
+      nearest = other;
+      least = far;
+    }
+  }
+  return nearest;
 }
 
 void add_case_flags(CLI::App& command, std::optional<bool>& lower_case) {

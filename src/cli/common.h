@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -17,6 +19,9 @@ namespace bertrand::cli {
 /// Writes to standard output at once. Throws Error (io) where that cannot be: results that are lost
 /// must not look like success.
 void print_result(std::string_view text);
+
+/// The one of `names` that is nearest to `name` in single letters added, left out or exchanged.
+std::string nearest_name(const std::string& name, const std::vector<std::string>& names);
 
 /// --cased and --uncased, which exclude each other; empty: what the model's folder says.
 void add_case_flags(CLI::App& command, std::optional<bool>& lower_case);

@@ -69,9 +69,10 @@ void add_launch(CLI::App& app) {
   const auto options = std::make_shared<LaunchOptions>();
   const auto words = std::make_shared<std::vector<std::string>>();
   add_flags(command, *options);
-  command.add_option("command", *words, "The command and its flags, behind --")
+  command.add_option("command", *words, "The command and its flags; -- may stand before it")
       ->required()
       ->type_name("");
+  command.positionals_at_end();  // flags behind the command's name are its own, as with torchrun
   command.callback([options, words] {
     options->program = "/proc/self/exe";
     options->arguments = {"bertrand"};

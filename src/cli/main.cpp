@@ -3,8 +3,10 @@
 #include <exception>
 #include <memory>
 #include <sstream>
+#include <string>
 #include <string_view>
 #include <unistd.h>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -37,6 +39,16 @@ void catch_lost_files() {
   ::sigaction(SIGBUS, &telling, nullptr);
 }
 
+/// Empty where the first word that nothing took is a flag, or there is none.
+std::string unknown_command(const CLI::App& app) {
+  const std::vector<std::string> left = app.remaining();
+  if (left.empty() || left.front().starts_with("-")) return {};
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands({})) commands.push_back(command->get_name());
+  return "bertrand has no command " + left.front() + "; the nearest is " +
+         bertrand::cli::nearest_name(left.front(), commands) + ". bertrand --help tells them all.";
+}
+
 /// --help and --version are results, too.
 int parse(CLI::App& app, int argc, char** argv) {
   try {
@@ -45,7 +57,8 @@ int parse(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::ostringstream out, err;
     const int status = app.exit(error, out, err);
-    std::fputs(err.str().c_str(), stderr);
+    const std::string unknown = status == 0 ? "" : unknown_command(app);
+    std::fputs((unknown.empty() ? err.str() : unknown + "\n").c_str(), stderr);
     bertrand::cli::print_result(out.str());
     return status == 0 ? 0 : 2;
   }

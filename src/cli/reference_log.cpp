@@ -46,11 +46,11 @@ struct Stamp {
 
 }  // namespace
 
-ReferenceLog::ReferenceLog(fs::path path, bool print_steps)
+ReferenceLog::ReferenceLog(fs::path path, bool append, bool print_steps)
     : path_(std::move(path)), print_steps_(print_steps) {
   std::error_code failed;
   if (path_.has_parent_path()) fs::create_directories(path_.parent_path(), failed);
-  file_ = std::fopen(path_.c_str(), "wbe");
+  file_ = std::fopen(path_.c_str(), append ? "abe" : "wbe");
   if (file_ == nullptr) {
     throw Error(ErrorCode::io, fmt::format("--json-summary {}: cannot be opened ({}).",
                                            path_.string(), std::strerror(errno)));

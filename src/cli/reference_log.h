@@ -21,9 +21,9 @@ class ReferenceLog {
  public:
   using Json = nlohmann::ordered_json;
 
-  /// Begins the file anew, with the folders it lies in. Steps are left out of standard output where
-  /// `print_steps` is false. Throws Error (io).
-  ReferenceLog(std::filesystem::path path, bool print_steps);
+  /// Begins the file anew, with the folders it lies in, or is told to `append` to it. Steps are
+  /// left out of standard output where `print_steps` is false. Throws Error (io).
+  ReferenceLog(std::filesystem::path path, bool append, bool print_steps);
   ~ReferenceLog();
   ReferenceLog(const ReferenceLog&) = delete;
   ReferenceLog& operator=(const ReferenceLog&) = delete;

@@ -26,6 +26,9 @@
 #include "run_squad_device.h"
 #include "run_squad_flags.h"
 #include "squad/metrics.h"
+#include "train/agreement.h"
+#include "train/run_folder.h"
+#include "train/schedule.h"
 #include "training.h"
 
 namespace bertrand::cli {
@@ -79,9 +82,16 @@ class RunSquad {
     } else if (is_first()) {
       read_data();
     }
+    // Before the summary of the run that is there is begun anew.
+    together(options.meeting.get(), [&] {
+      if (!is_first() || !flags.do_train) return;
+      check_run_folder({trained_, flags.init_checkpoint, flags.resume, flags.overwrite,
+                        /*overwrite_finished=*/true, /*own_weights=*/true});
+    });
     if (!is_first()) return;
     const bool bar = flags.show_progress && ::isatty(STDERR_FILENO) != 0;
-    log_.emplace(flags.json_summary, /*print_steps=*/!bar || ::isatty(STDOUT_FILENO) == 0);
+    log_.emplace(flags.json_summary, /*append=*/flags.resume,
+                 /*print_steps=*/!bar || ::isatty(STDOUT_FILENO) == 0);
     log_->parameter("Config", Json::array({given_flags(command)}));
     log_->parameter("SEED", flags.seed);
   }
@@ -155,16 +165,15 @@ class RunSquad {
     options_.overwrite = flags_.overwrite;
     options_.overwrite_finished = true;
     options_.form = ModelForm::reference;
-    uint64_t windows = 0;
     if (is_first()) {
       options_.on_begin = [this](const RunSize& size) { tell_begin(size); };
-      options_.run.on_step = [&](const TrainStep& step, double seconds) {
-        windows += step.windows;
+      options_.run.on_step = [this](const TrainStep& step, double seconds) {
         tell_step(step);
-        trained_figures_ = {
-            {"e2e_train_time", seconds},
-            {"training_sequences_per_second", static_cast<double>(windows) / seconds},
-            {"final_loss", step.loss}};
+        // Both of all parts of a run that was gone on with.
+        const auto windows = static_cast<double>(windows_of(counts_, step.step));
+        trained_figures_ = {{"e2e_train_time", seconds},
+                            {"training_sequences_per_second", windows / seconds},
+                            {"final_loss", step.loss}};
       };
       tell_leftover_epochs();
       log_->parameter("loading_checkpoint", true);
@@ -182,7 +191,7 @@ class RunSquad {
   }
 
   void tell_begin(const RunSize& size) {
-    steps_per_epoch_ = size.counts.steps_per_epoch;
+    counts_ = size.counts;
     log_->parameter("loaded_checkpoint", true);
     log_->parameter("train_start", true);
     log_->parameter("training_samples", size.examples);
@@ -193,8 +202,8 @@ class RunSquad {
   }
 
   void tell_step(const TrainStep& step) {
-    const uint64_t epoch = (step.step - 1) / steps_per_epoch_;
-    if ((step.step - 1) % steps_per_epoch_ % flags_.log_freq != 0) return;
+    const uint64_t epoch = (step.step - 1) / counts_.steps_per_epoch;
+    if ((step.step - 1) % counts_.steps_per_epoch % flags_.log_freq != 0) return;
     log_->step(epoch, step.step, {{"step_loss", step.loss}, {"learning_rate", step.learning_rate}});
   }
 
@@ -273,7 +282,7 @@ class RunSquad {
   const fs::path trained_;  // folder of the run
   Dataset data_;
   std::optional<ReferenceLog> log_;
-  uint64_t steps_per_epoch_ = 1;
+  ScheduleCounts counts_;
   std::unordered_map<std::string, std::string> best_;  // answers by question id
   Json trained_figures_, answered_figures_;
 };
@@ -283,10 +292,10 @@ void run_squad(const CLI::App& command, RunSquadFlags& flags) {
   // Whoever reads the lines may go away: the work goes on, and finish() tells.
   std::signal(SIGPIPE, SIG_IGN);
   FineTuneOptions options;
-  choose_device(flags, options);
-  for (const std::string& sentence : flags.notes) spdlog::info("{}", sentence);
-  choose_precision(command, flags);
   try {
+    choose_device(flags, options);
+    for (const std::string& sentence : flags.notes) spdlog::info("{}", sentence);
+    choose_precision(command, flags);
     if (!RunSquad(command, flags, options).go()) return;
   } catch (const Error& error) {
     throw Error(error.code(), with_names_of_run_squad(error.what()));

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
+#include "engine/torch_plugin.h"
 #include "reader/engines.h"
 #include "training.h"
 
@@ -16,20 +17,22 @@ namespace {
 std::string found_device(const EngineChoice& engine) {
   if (engine.engine == "native") return "cpu";
   std::string why = "The plug-in finds no cards here.";
+  std::string obstacle;
   try {
     const CardsFound found = find_cards(engine);
     if (!found.kind.empty()) {
       spdlog::info("Computed on {}; --device cpu chooses the CPU.", found.kind);
       return found.kind;
     }
-    if (!found.obstacle.empty()) {
-      if (!engine.library.empty()) throw Error(ErrorCode::usage, found.obstacle);
-      spdlog::warn("Computed on the CPU; cards could not be looked for. {}", found.obstacle);
-      return "cpu";
-    }
+    obstacle = found.obstacle;
+    if (!obstacle.empty() && !engine.library.empty()) throw Error(ErrorCode::usage, obstacle);
   } catch (const Error& error) {
     if (engine.is_torch() || !engine.plugin.empty() || !engine.library.empty()) throw;
-    why = error.what();
+    (TorchPlugin::is_expected() ? obstacle : why) = error.what();
+  }
+  if (!obstacle.empty()) {
+    spdlog::warn("Computed on the CPU; cards could not be looked for. {}", obstacle);
+    return "cpu";
   }
   spdlog::info("Computed on the CPU; --device gpu or mlu chooses cards. {}", why);
   return "cpu";

@@ -4,7 +4,6 @@
 #include <array>
 #include <cctype>
 #include <cmath>
-#include <numeric>
 #include <string_view>
 #include <utility>
 
@@ -252,6 +251,13 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kNames =
     {"--max-answer-length", "--max_answer_length"},
 }};
 
+/// What is said of devices elsewhere, and here. Not by words: a file's path may have one, too.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kDevices = {{
+    {"--device cuda", "--device gpu"},
+    {"cpu, cuda or mlu", "cpu, gpu or mlu"},
+    {"(cuda:1)", "(gpu:1)"},
+}};
+
 /// Whether a flag's name may have this character.
 bool is_of_name(char character) {
   return character == '-' || character == '_' ||
@@ -289,34 +295,12 @@ std::string with_names_of_run_squad(const std::string& sentence) {
                                            [&](const auto& names) { return names.first == word; });
     text += found == kNames.end() ? word : found->second;
   }
-  return text;
-}
-
-std::string nearest_name(const std::string& name, const std::vector<std::string>& names) {
-  const auto distance = [&name](const std::string& other) {
-    // Levenshtein's, a row of its table at a time.
-    std::vector<size_t> row(other.size() + 1);
-    std::iota(row.begin(), row.end(), size_t{0});
-    for (size_t i = 0; i < name.size(); ++i) {
-      size_t diagonal = std::exchange(row[0], i + 1);
-      for (size_t j = 0; j < other.size(); ++j) {
-        const size_t exchanged = diagonal + (name[i] == other[j] ? 0 : 1);
-        diagonal = row[j + 1];
-        row[j + 1] = std::min({exchanged, diagonal + 1, row[j] + 1});
-      }
-    }
-    return row.back();
-  };
-  std::string nearest;
-  size_t least = 0;
-  for (const std::string& other : names) {
-    const size_t far = distance(other);
-    if (nearest.empty() || far < least) {
-      nearest = other;
-      least = far;
+  for (const auto& [elsewhere, here] : kDevices) {
+    for (size_t at = 0; (at = text.find(elsewhere, at)) != std::string::npos; at += here.size()) {
+      text.replace(at, elsewhere.size(), here);
     }
   }
-  return nearest;
+  return text;
 }
 
 }  // namespace bertrand::cli

@@ -60,11 +60,8 @@ void add_run_squad_flags(CLI::App& command, RunSquadFlags& flags);
 /// checkpoint where they are not given.
 void check_run_squad_flags(const CLI::App& command, RunSquadFlags& flags);
 
-/// The sentence with the flags of `train` and of other commands under their names here: "--out" is
-/// "--output_dir".
+/// The sentence with flags and devices of `train` and of other commands under their names here:
+/// "--out" is "--output_dir", "--device cuda" is "--device gpu".
 std::string with_names_of_run_squad(const std::string& sentence);
-
-/// The one of `names` that is nearest to `name` in single letters added, left out or exchanged.
-std::string nearest_name(const std::string& name, const std::vector<std::string>& names);
 
 }  // namespace bertrand::cli

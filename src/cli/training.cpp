@@ -110,6 +110,7 @@ RunEnd run_fine_tune(FineTuneOptions& options, const EngineChoice& engine, bool 
   try {
     together(options.meeting.get(), [&] {
       check_engine_choice(engine);
+      check_device_of_process(engine, options.launch);
       choose_engine(options, choice_of_process(engine, options.launch));
     });
   } catch (const Error& error) {

@@ -92,6 +92,8 @@ struct Process {
 
 /// How long one that failed itself may still run after another has ended for its sake.
 constexpr std::chrono::seconds kTimeOfCause{3};
+/// And how long rank 0, which says for all what was wrong, after the one that was.
+constexpr std::chrono::seconds kTimeToSpeak{1};
 
 class Launch {
  public:
@@ -284,9 +286,10 @@ class Launch {
         end_.sentence += any_runs() ? " The others are ended, too." : "";
       }
     }
-    // Whoever was the cause may be about to say so.
-    if (exited && of_others && any_runs() && !told_to_end_) {
-      if (!tell_at_) tell_at_ = Clock::now() + kTimeOfCause;
+    // Whoever was the cause, or speaks for it, may be about to say so.
+    if (exited && !stopped && any_runs() && !told_to_end_) {
+      const auto due = Clock::now() + (of_others ? kTimeOfCause : kTimeToSpeak);
+      tell_at_ = tell_at_ ? std::min(*tell_at_, due) : due;
       return;
     }
     tell_to_end();
@@ -353,11 +356,16 @@ uint16_t free_port() {
 }
 
 LaunchEnd launch(const LaunchOptions& options) {
-  if (options.arguments.empty() || options.processes == 0 || options.machines == 0 ||
-      options.machine >= options.machines) {
+  if (options.arguments.empty() || options.processes == 0 || options.machines == 0) {
     throw Error(ErrorCode::usage,
-                fmt::format("launch: {} processes on machine {} of {} cannot be started.",
-                            options.processes, options.machine, options.machines));
+                fmt::format("launch: {} processes on {} machines cannot be started.",
+                            options.processes, options.machines));
+  }
+  if (options.machine >= options.machines) {
+    throw Error(ErrorCode::usage,
+                fmt::format("launch: --node-rank {}: with --nnodes {} the machines have the "
+                            "numbers from 0 to {}.",
+                            options.machine, options.machines, options.machines - 1));
   }
   if (options.machines > 1 && (options.master_port == 0 || options.master_address.empty())) {
     throw Error(

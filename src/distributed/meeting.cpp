@@ -71,7 +71,7 @@ class MeetingHost {
         came_(options.place.count),
         machine_of_(options.place.count) {
     if (listener_.number() < 0) {
-      throw Error(ErrorCode::usage,
+      throw Error(ErrorCode::runtime,
                   fmt::format("The processes cannot meet on port {} of this machine ({}); give "
                               "another --master-port (MASTER_PORT), the same to all of them.",
                               options.port, std::strerror(errno)));

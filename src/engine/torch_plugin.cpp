@@ -66,6 +66,8 @@ void* load(const fs::path& file) {
 
 }  // namespace
 
+bool TorchPlugin::is_expected(const fs::path& file) { return !find_plugin(file).empty(); }
+
 std::shared_ptr<const TorchPlugin> TorchPlugin::open(const fs::path& file) {
   const fs::path found = find_plugin(file);
   if (found.empty()) {

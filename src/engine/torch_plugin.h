@@ -18,6 +18,10 @@ class TorchPlugin {
   /// it cannot be loaded or is of another version, each with what to do.
   static std::shared_ptr<const TorchPlugin> open(const std::filesystem::path& file = {});
 
+  /// Whether there is a file to open, or one was named: only where there is none at all is it no
+  /// fault that open() throws.
+  static bool is_expected(const std::filesystem::path& file = {});
+
   const std::filesystem::path& path() const { return path_; }
   const BertrandTorchTable& table() const { return *table_; }
   std::string torch_version() const { return table_->torch_version; }

@@ -91,6 +91,27 @@ void check_device(const EngineChoice& choice) {
       plugin->table().count_devices(choice.device.c_str(), library_of(choice), &found, &has_bf16));
 }
 
+void check_device_of_process(const EngineChoice& choice, const LaunchEnvironment& launch,
+                             const DeviceCounter& count) {
+  const EngineChoice mine = choice_of_process(choice, launch, count);
+  if (mine.device == choice.device) {
+    return;  // the CPU, or a number of the user's own
+  }
+  const unsigned cards = count(choice);
+  // Where it sees but one that is its own; where there is none check_device() says what to do.
+  if (cards <= 1 || launch.local.rank < cards) {
+    return;
+  }
+  const std::string number = std::to_string(cards);
+  const std::string processes = launch.local.count > launch.local.rank
+                                    ? std::to_string(launch.local.count) + " processes"
+                                    : std::to_string(launch.local.rank + 1) + " processes or more";
+  throw Error(ErrorCode::usage, processes + " of this machine have " + number +
+                                    " cards (--device " + choice.device +
+                                    "). Start as many as there are cards: launch --nproc " +
+                                    number + ", BERTRAND_CARDS=" + number + " for the scripts.");
+}
+
 std::string card_name(const EngineChoice& choice) {
   if (choice.device == "cpu") {
     return {};

@@ -38,6 +38,11 @@ EngineChoice choice_of_process(const EngineChoice& choice, const LaunchEnvironme
 /// Throws Error (usage) where this process does not see the device chosen.
 void check_device(const EngineChoice& choice);
 
+/// Throws Error (usage), with how many to start, where choice_of_process() gives this process a
+/// device that the machine does not have: the processes are more than the cards.
+void check_device_of_process(const EngineChoice& choice, const LaunchEnvironment& launch,
+                             const DeviceCounter& count = count_devices);
+
 /// What no other card of the machine has; empty for the CPU, and where that is not known. Throws
 /// Error as check_device() does.
 std::string card_name(const EngineChoice& choice);

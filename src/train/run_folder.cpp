@@ -48,7 +48,7 @@ bool is_own(const fs::path& path, const fs::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(fs::path path) : path_(std::move(path)), folder_(path_) {
+RunFolder::RunFolder(fs::path path) : path_(std::move(path)), folder_(path_), lock_(path_) {
   for (const char* name : kFiles) {
     const bool there = fs::exists(path_ / name);
     before_[name] = there ? std::optional(read_file(path_ / name)) : std::nullopt;
@@ -127,6 +127,7 @@ void check_run_folder(const RunFolderUse& use) {
   if (fs::exists(use.out) && !fs::is_directory(use.out)) {
     throw Error(ErrorCode::usage, fmt::format("--out {}: is not a folder.", out));
   }
+  const FolderLock free(use.out);  // find_snapshot() would meddle with what another run writes
   if (use.resume && !find_snapshot(use.out / "snapshot")) {
     throw Error(ErrorCode::usage,
                 fmt::format("--resume: {} holds no snapshot to go on from (nor does it after a "

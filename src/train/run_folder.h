@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "checkpoint/model_folder.h"
+#include "train/folder_lock.h"
 
 namespace bertrand {
 
@@ -15,7 +16,7 @@ namespace bertrand {
 /// replaced have their text again, and a snapshot set aside is in its place.
 class RunFolder {
  public:
-  /// Makes the folder. Throws Error (io).
+  /// Makes the folder. Throws Error: io, usage where another run writes to it now.
   explicit RunFolder(std::filesystem::path path);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -30,6 +31,7 @@ class RunFolder {
  private:
   std::filesystem::path path_;
   NewFolder folder_;
+  FolderLock lock_;
   std::filesystem::path snapshot_, aside_;  ///< where it was and is; empty where there was none
   std::map<std::string, std::optional<std::string>> before_;  ///< file to text; none: no file
   bool keep_ = false;
@@ -43,7 +45,8 @@ void check_run_space(const std::filesystem::path& folder, const ModelFolderConte
 /// Throws Error (usage) unless a run may write to `out`: it is new or empty, or `resume` (it holds
 /// a snapshot), `overwrite` or, where it holds none, `overwrite_finished` says what to do with what
 /// is in it; and it is not, nor holds, the model the run begins from, but that `own_weights` may
-/// lie right in it. Writes nothing, but puts a snapshot in order that was half replaced.
+/// lie right in it; and no other run writes to it now. Writes nothing, but puts a snapshot in order
+/// that was half replaced.
 struct RunFolderUse {
   std::filesystem::path out;
   std::filesystem::path model;

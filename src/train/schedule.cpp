@@ -5,13 +5,16 @@
 namespace bertrand {
 
 double warmup_linear(double x, double warmup) {
-  return x < warmup ? x / warmup : std::max((x - 1) / (warmup - 1), 0.0);
+  // In this order: of -0 and 0, which are equal, max() gives the first.
+  return x < warmup ? x / warmup : std::max(0.0, (x - 1) / (warmup - 1));
 }
 
 ScheduleCounts count_steps(const Recipe& recipe, uint64_t examples, uint64_t windows,
                            unsigned processes) {
   const auto divide_up = [](uint64_t a, uint64_t b) { return (a + b - 1) / b; };
   ScheduleCounts counts;
+  counts.windows_per_step = uint64_t{processes} * recipe.batch_size;
+  counts.windows_per_epoch = divide_up(windows, processes) * processes;
   counts.steps_per_epoch = divide_up(divide_up(windows, processes), recipe.batch_size);
   counts.steps = counts.steps_per_epoch * recipe.epochs;
   if (recipe.max_steps != 0) {
@@ -23,6 +26,11 @@ ScheduleCounts count_steps(const Recipe& recipe, uint64_t examples, uint64_t win
     counts.total = examples / (part * recipe.accumulation) * recipe.epochs / processes;
   }
   return counts;
+}
+
+uint64_t windows_of(const ScheduleCounts& counts, uint64_t steps) {
+  return steps / counts.steps_per_epoch * counts.windows_per_epoch +
+         steps % counts.steps_per_epoch * counts.windows_per_step;
 }
 
 double learning_rate_at(const Recipe& recipe, const ScheduleCounts& counts, uint64_t step) {

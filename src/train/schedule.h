@@ -13,6 +13,8 @@ double warmup_linear(double x, double warmup);
 
 /// How a run is counted, in optimizer steps.
 struct ScheduleCounts {
+  uint64_t windows_per_step = 0;   ///< of all processes; an epoch's last step may have fewer
+  uint64_t windows_per_epoch = 0;  ///< with those that come twice so that each has as many
   uint64_t steps_per_epoch = 0;
   uint64_t steps = 0;  ///< that the run makes
   uint64_t total = 0;  ///< that the rate falls over
@@ -24,6 +26,9 @@ struct ScheduleCounts {
 /// rounded down. ScheduleTotal::steps: the steps themselves.
 ScheduleCounts count_steps(const Recipe& recipe, uint64_t examples, uint64_t windows,
                            unsigned processes);
+
+/// Windows that the first `steps` steps of a run take, in whatever parts it was made.
+uint64_t windows_of(const ScheduleCounts& counts, uint64_t steps);
 
 /// The rate of the step after `step` steps. The first step's is 0.
 double learning_rate_at(const Recipe& recipe, const ScheduleCounts& counts, uint64_t step);

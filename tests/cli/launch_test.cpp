@@ -47,6 +47,31 @@ TEST_F(LaunchCommand, RunsACommandSoManyTimes) {
   EXPECT_EQ(outcome.err, "");
 }
 
+/// As torchrun has it: what stands behind the command's name is its own.
+TEST_F(LaunchCommand, TheCommandMayStandWithoutDashes) {
+  const Outcome outcome = program_.run("launch --nproc_per_node=1 " + train("run") + " --quiet");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  EXPECT_NE(program_.read("run/run.json"), "");
+  const Outcome help = program_.run("launch --nproc 2 ask --help");
+  EXPECT_THAT(help.out, HasSubstr("--question"));
+  EXPECT_EQ(program_.run("launch --nproc 2").status, 2);
+}
+
+TEST_F(LaunchCommand, ACommandThatIsNoneIsNamed) {
+  for (const char* arguments : {"run_squad.py --do_train", "run_squad.py", "--quiet run_squad.py",
+                                "launch --nproc 1 run_squad.py --do_train"}) {
+    const Outcome outcome = program_.run(arguments);
+    EXPECT_EQ(outcome.status, 2) << arguments;
+    EXPECT_THAT(outcome.err,
+                HasSubstr("bertrand has no command run_squad.py; the nearest is run_squad. "))
+        << arguments;
+    EXPECT_EQ(outcome.out, "");
+  }
+  EXPECT_EQ(program_.run("").status, 2);
+  EXPECT_THAT(program_.run("ask nothing").err, Not(HasSubstr("has no command")));
+}
+
 TEST_F(LaunchCommand, ExitsAsTheCommandThatFailed) {
   const Outcome outcome = program_.run("launch --nproc 2 --tag -- inspect nothing");
   EXPECT_EQ(outcome.status, program_.run("inspect nothing").status);
@@ -65,6 +90,10 @@ TEST_F(LaunchCommand, WrongUsageIsRefused) {
   EXPECT_EQ(here.status, 2);
   EXPECT_THAT(here.err, HasSubstr("--master-addr"));
   EXPECT_EQ(here.out, "");
+  const Outcome beyond = program_.run("launch --nproc 2 --nnodes 2 --node-rank 2 -- --version");
+  EXPECT_EQ(beyond.status, 2);
+  EXPECT_THAT(beyond.err, HasSubstr("--node-rank 2: with --nnodes 2 the machines have the numbers "
+                                    "from 0 to 1."));
 }
 
 TEST_F(LaunchCommand, TrainingInSeveralNeedsWhatJoinsThem) {

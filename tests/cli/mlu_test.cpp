@@ -310,7 +310,7 @@ TEST_F(MluCommands, TheProcessWithoutACardIsNamed) {
   const Outcome outcome =
       run("launch --nproc 3 -- " + train_command("--out run " + on_mlu()), "STANDIN_MLU_DEVICES=2");
   EXPECT_EQ(outcome.status, 2);
-  EXPECT_THAT(outcome.err, AllOf(HasSubstr("Rank 2: --device mlu:2: there are 2 such devices"),
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("Rank 2: 3 processes of this machine have 2 cards"),
                                  HasSubstr("launch: Rank 2 failed with exit code 2.")));
 }
 

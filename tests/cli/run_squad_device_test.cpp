@@ -63,8 +63,40 @@ TEST_F(RunSquadDevice, SaysWhyItComputesOnTheCpu) {
   const Outcome broken = run_on("", "BERTRAND_TORCH_PLUGIN=/nowhere/plugin.so");
   EXPECT_EQ(broken.status, 0) << broken.err;
   EXPECT_THAT(broken.err, AllOf(HasSubstr("Computed on the CPU"), HasSubstr("/nowhere/plugin.so")));
+  // Hours on the CPU instead of cards are not to begin in silence.
+  for (const std::string& plugin :
+       {std::string("/nowhere/plugin.so"), kTestPlugins + std::string("/libother_version.so")}) {
+    const Outcome quiet = run_on("--quiet", "BERTRAND_TORCH_PLUGIN=" + plugin);
+    EXPECT_EQ(quiet.status, 0) << quiet.err;
+    EXPECT_THAT(quiet.err,
+                HasSubstr("Computed on the CPU; cards could not be looked for. " + plugin));
+  }
+  EXPECT_EQ(run_with("none", "--quiet").err, "");
   const Outcome named = run_on("--torch-plugin /nowhere/plugin.so");
   EXPECT_EQ(named.status, 2);  // who names it wants it
+}
+
+TEST_F(RunSquadDevice, NamesDevicesAsItsFlagDoes) {
+  for (const char* device : {"MLU", "xpu"}) {
+    const Outcome outcome = run_on(std::string("--device ") + device);
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("give cpu, gpu or mlu,"), HasSubstr("(gpu:1)"),
+                                   Not(HasSubstr("cuda"))));
+  }
+  EXPECT_THAT(run_on("--device cpu --precision fp16").err,
+              AllOf(HasSubstr("give --device gpu"), Not(HasSubstr("cuda"))));
+}
+
+TEST_F(RunSquadDevice, MoreProcessesThanCardsAreToldHowManyToStart) {
+  const Outcome outcome = program_.run(
+      "launch --nproc 4 run_squad --init_checkpoint model.pt --json-summary s.json "
+      "--device mlu --output_dir run " +
+          std::string(kTrain),
+      std::string("BERTRAND_TORCH_PLUGIN=") + kTestPlugins +
+          "/libshows_cards.so BERTRAND_TEST_CARDS=mlu");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("Rank 2: 4 processes of this machine have 2 cards"),
+                                 HasSubstr("launch --nproc 2, BERTRAND_CARDS=2")));
 }
 
 TEST_F(RunSquadDevice, NoCudaMeansGpusAlone) {

@@ -64,6 +64,7 @@ TEST_F(RunSquadRuns, StopsAndGoesOn) {
               AllOf(HasSubstr("--output_dir run: holds the snapshot of a run that was"),
                     HasSubstr("--resume"), HasSubstr("--overwrite")));
   EXPECT_EQ(program_.read("run/snapshot/training.json"), snapshot);
+  EXPECT_EQ(summary("SEED").size(), 1U) << "nor the summary";
 
   // Begun on a card that drew its masks itself, say.
   const std::string key = R"("dropout_key": "example")";
@@ -78,6 +79,25 @@ TEST_F(RunSquadRuns, StopsAndGoesOn) {
   EXPECT_EQ(json("run/run.json").at("dropout_key"), "example");
   EXPECT_TRUE(exists("run/pytorch_model.bin"));
   EXPECT_FALSE(exists("run/snapshot"));
+  EXPECT_EQ(summary("SEED").size(), 2U) << "the first part is still told";
+  const nlohmann::json figures = summary("e2e_train_time").at(0);
+  const double windows = figures.at("e2e_train_time").get<double>() *
+                         figures.at("training_sequences_per_second").get<double>();
+  EXPECT_NEAR(windows, 4000, 1) << "of both parts";
+}
+
+TEST_F(RunSquadRuns, TwoAtOnceDoNotWriteToOneFolder) {
+  const std::string flags =
+      kTrain + std::string("--num_train_epochs 1000000 --log_freq 1 --output_dir run ");
+  const pid_t process = program_.start(command(flags));
+  wait_for_a_step();
+  const size_t told = summary("step_loss").size();
+  const Outcome second = run(flags);
+  EXPECT_EQ(second.status, 2);
+  EXPECT_THAT(second.err, HasSubstr("--output_dir run: another run writes to it now."));
+  EXPECT_GE(summary("step_loss").size(), told);
+  ::kill(process, SIGKILL);
+  program_.wait(process);
 }
 
 TEST_F(RunSquadRuns, BeginsAnewOverAStoppedRunWhereItIsTold) {

@@ -121,6 +121,14 @@ TEST_F(LaunchTest, FindsAPortThatIsTheSameForAll) {
   EXPECT_GT(std::stoi(read("r0")), 1023);
 }
 
+/// Rank 0 says what another found wrong, which may have ended by then.
+TEST_F(LaunchTest, RankZeroMaySayWhatWasWrong) {
+  const LaunchEnd end =
+      launch(options_of("test $RANK = 1 && exit 2; sleep 0.3; echo said >r0; exit 4", 2));
+  EXPECT_EQ(end.exit_code, 2);
+  EXPECT_EQ(read("r0"), "said\n");
+}
+
 TEST_F(LaunchTest, OneThatFailsEndsTheOthers) {
   const LaunchEnd end = launch(options_of(
       "trap 'echo told >t$RANK; exit 0' TERM; touch up$RANK; "

@@ -52,6 +52,32 @@ TEST(Engines, TheOnlyDeviceThatAProcessSeesIsItsOwn) {
   EXPECT_EQ(device("cuda:3", 1), "cuda:3") << "as it was asked for";
 }
 
+TEST(Engines, MoreProcessesThanCardsAreToldHowManyToStart) {
+  const auto sentence = [](const std::string& name, const LaunchEnvironment& launch,
+                           unsigned cards) -> std::string {
+    try {
+      check_device_of_process(on(name), launch, [cards](const EngineChoice&) { return cards; });
+      return "";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      return error.what();
+    }
+  };
+  const LaunchEnvironment third = launched(6, 8, {4, 2});
+  EXPECT_THAT(sentence("mlu", third, 2),
+              testing::AllOf(testing::HasSubstr("4 processes of this machine have 2 cards"),
+                             testing::HasSubstr("launch --nproc 2, BERTRAND_CARDS=2 for"),
+                             testing::Not(testing::HasSubstr("mlu:2"))));
+  EXPECT_THAT(sentence("mlu", launched(2, 4, {0, 2}), 2),
+              testing::HasSubstr("3 processes or more of this machine have 2 cards"));
+  EXPECT_EQ(sentence("mlu", third, 4), "");
+  EXPECT_EQ(sentence("mlu", launched(4, 8, {4, 0}), 2), "") << "another one lacks a card";
+  EXPECT_EQ(sentence("mlu", third, 1), "") << "may be its own";
+  EXPECT_EQ(sentence("mlu", third, 0), "") << "check_device() says it";
+  EXPECT_EQ(sentence("mlu:7", third, 2), "") << "as it was asked for";
+  EXPECT_EQ(sentence("cpu", third, 2), "");
+}
+
 TEST(Engines, DropoutIsKeyedByExampleOnTheCpu) {
   EXPECT_TRUE(on("cpu").example_masks());
   EXPECT_FALSE(on("cuda").example_masks());

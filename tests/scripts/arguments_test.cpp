@@ -26,7 +26,8 @@ class Arguments : public testing::Test {
     for (const char* name : {"model", "squad", "models/out"}) {
       fs::create_directory(script_.path(name));
     }
-    for (const char* name : {"model/pytorch_model.bin", "model/config.json", "model/vocab.txt"}) {
+    for (const char* name : {"model/pytorch_model.bin", "model/config.json", "model/vocab.txt",
+                             "squad/train-v1.1.json", "squad/dev-v1.1.json"}) {
       script_.write(name, "");
     }
     stand_in("echo \"$@\"");
@@ -42,6 +43,7 @@ class Arguments : public testing::Test {
     std::string checkpoint = "$PWD/model/pytorch_model.bin";
     std::string precision = "fp32";
     int cards = 4;
+    std::string squad = "$PWD/squad";
     std::string mode = "train-eval";
     int hvd = -1;
   };
@@ -49,9 +51,9 @@ class Arguments : public testing::Test {
               const std::string& before = "") const {
     return script_.sh("export BERTRAND=$PWD/stand-in BERT_MODEL= " + variables + "\n" + before +
                       " bash models/scripts/run_squad.sh \"" + given.checkpoint + "\" 2 4 3e-5 " +
-                      given.precision + " " + std::to_string(given.cards) +
-                      " 1 $PWD/squad no/vocab.txt out " + given.mode +
-                      " no/bert_config.json -1 -1 " + std::to_string(given.hvd) + " O0 mlu");
+                      given.precision + " " + std::to_string(given.cards) + " 1 \"" + given.squad +
+                      "\" no/vocab.txt out \"" + given.mode + "\" no/bert_config.json -1 -1 " +
+                      std::to_string(given.hvd) + " O0 mlu");
   }
 
   Script script_;
@@ -90,6 +92,46 @@ TEST_F(Arguments, Fp16IsWhatItIsInTheReference) {
   EXPECT_EQ(run({.precision = "fp32"}).err.find("precision"), std::string::npos);
   EXPECT_THAT(run({.precision = "pyamp"}).out, HasSubstr(" --pyamp "));
   EXPECT_THAT(run({.precision = "cnmix"}).out, HasSubstr(" --cnmix --opt_level=O0 "));
+}
+
+TEST_F(Arguments, AModeThatIsNotKnownIsTold) {
+  const auto all =
+      AllOf(HasSubstr(" --do_train "), HasSubstr(" --do_predict "), HasSubstr(" --do_eval "));
+  for (const char* mode : {"train-eval", "train eval", "train_eval"}) {
+    const Outcome outcome = run({.mode = mode});
+    EXPECT_THAT(outcome.out, all) << mode;
+    EXPECT_THAT(outcome.err, Not(HasSubstr("is not known"))) << mode;
+  }
+  const Outcome outcome = run({.mode = "predict"});
+  EXPECT_THAT(outcome.out, all);
+  EXPECT_THAT(outcome.err,
+              HasSubstr("mode predict is not known: trains, answers and evaluates, as in the "
+                        "reference; give train, eval, prediction or train-eval.\n"));
+}
+
+TEST_F(Arguments, SaysWhereAFileWasLookedFor) {
+  const std::string folder = script_.path("models").string();
+  const auto fails = [&](const Given& given) {
+    const Outcome outcome = run(given);
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_EQ(outcome.out, "");
+    return outcome.err;
+  };
+  EXPECT_THAT(
+      fails({.checkpoint = "model/pytorch_model.bin"}),
+      HasSubstr("[ERROR] model/pytorch_model.bin: there is no such checkpoint in " + folder +
+                ", where relative paths begin; give a whole path; set "
+                "BERT_MODEL"));
+  EXPECT_THAT(fails({.checkpoint = "/nowhere/model.pt"}),
+              HasSubstr("[ERROR] /nowhere/model.pt: there is no such checkpoint; set BERT_MODEL"));
+  EXPECT_THAT(fails({.squad = "squad"}),
+              HasSubstr("squad/dev-v1.1.json: there is no such file in " + folder + ", where"));
+  const std::string lacking = fails({.squad = "/nowhere", .mode = "train"});
+  EXPECT_THAT(lacking, AllOf(HasSubstr("[ERROR] /nowhere/train-v1.1.json: there is no such file; "
+                                       "set SQUAD_DIR (env.sh)"),
+                             HasSubstr("squad_download.sh")));
+  fs::remove(script_.path("squad/train-v1.1.json"));
+  EXPECT_EQ(run({.mode = "eval"}).status, 0);
 }
 
 TEST_F(Arguments, TakesModelFoldersAndEitherConfig) {

@@ -16,6 +16,7 @@ using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using testing::SizeIs;
 
 const std::string train_text(100'000, 't');
@@ -39,8 +40,9 @@ class Download : public testing::Test {
     if (!reason_.empty()) GTEST_SKIP() << reason_;
   }
 
-  Outcome download(const FileServer& server, const std::string& arguments = "") const {
-    return script_.sh("SQUAD_CHECKSUMS=sums.md5 SQUAD_MIRROR=" + server.address() + " '" +
+  Outcome download(const FileServer& server, const std::string& arguments = "",
+                   const std::string& list = "sums.md5") const {
+    return script_.sh("SQUAD_CHECKSUMS=" + list + " SQUAD_MIRROR=" + server.address() + " '" +
                       (source_folder() / "models/data/squad/squad_download.sh").string() + "' " +
                       arguments);
   }
@@ -74,6 +76,36 @@ TEST_F(Download, BringsTheEvaluationScriptsWhereTheyCanBeHad) {
   const FileServer with(script);
   EXPECT_EQ(download(with).status, 0);
   EXPECT_EQ(script_.read("v1.1/evaluate-v1.1.py"), "print(1)\n");
+}
+
+/// As other programs and systems write lists.
+TEST_F(Download, TakesEveryFormOfAList) {
+  const FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
+  for (const char* change : {"sed -i 's#  v# *v#'", "sed -i 's#  v#  ./v#'",
+                             "sed -i 's#  v# *./v#'", "sed -i 's#$#\\r#'", "truncate -s -1"}) {
+    const std::string line = "rm -rf v1.1; cp sums.md5 form.md5; ";
+    ASSERT_EQ(script_.sh(line + change + " form.md5").status, 0);
+    const Outcome outcome = download(server, "v1.1", "form.md5");
+    EXPECT_EQ(outcome.status, 0) << change << outcome.err;
+    EXPECT_TRUE(script_.read("v1.1/train-v1.1.json") == train_text) << change;
+    EXPECT_EQ(script_.read("v1.1/dev-v1.1.json"), kDevText) << change;
+  }
+}
+
+TEST_F(Download, AVersionThatIsNotListedIsNotComplete) {
+  const FileServer server({{"train-v1.1.json", train_text}, {"dev-v1.1.json", kDevText}});
+  script_.write("none.md5", "MD5 (v1.1/dev-v1.1.json) = 0\n");
+  const auto lacking = HasSubstr("sums.md5 lists no file of v2.0");
+  for (const char* versions : {"v2.0", "v1.1 v2.0"}) {
+    const Outcome outcome = download(server, versions);
+    EXPECT_EQ(outcome.status, 1) << versions;
+    EXPECT_THAT(outcome.err, lacking);
+    EXPECT_THAT(outcome.out, Not(HasSubstr("Complete!")));
+  }
+  const Outcome all = download(server);
+  EXPECT_EQ(all.status, 0) << "all that are listed were asked for";
+  EXPECT_THAT(all.err, lacking);
+  EXPECT_EQ(download(server, "", "none.md5").status, 1);
 }
 
 TEST_F(Download, RemovesWhatIsCorrupted) {

@@ -27,5 +27,27 @@ TEST(RunFolder, ADiskThatIsTooSmallIsSaidAtTheBegin) {
   }
 }
 
+TEST(RunFolder, TwoRunsDoNotWriteToOne) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path out = folder.path() / "run";
+  const RunFolderUse use = {.out = out, .model = folder.path() / "model", .overwrite = true};
+  const auto expect_refusal = [](const auto& begin) {
+    try {
+      begin();
+      ADD_FAILURE() << "another run is there";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      EXPECT_THAT(error.what(), testing::HasSubstr("run: another run writes to it now."));
+    }
+  };
+  {
+    RunFolder first(out);
+    expect_refusal([&] { check_run_folder(use); });
+    expect_refusal([&] { const RunFolder second(out); });
+    first.keep();
+  }
+  EXPECT_NO_THROW(check_run_folder(use));
+}
+
 }  // namespace
 }  // namespace bertrand

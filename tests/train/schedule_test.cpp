@@ -1,5 +1,7 @@
 #include "train/schedule.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 namespace bertrand {
@@ -14,6 +16,9 @@ TEST(Schedule, RisesFromZeroAndFallsToZero) {
   EXPECT_DOUBLE_EQ(warmup_linear(0.55, 0.1), 0.5);
   EXPECT_EQ(warmup_linear(1, 0.1), 0);
   EXPECT_EQ(warmup_linear(1.01, 0.1), 0);
+  for (const double end : {1.0, 1.01}) {
+    EXPECT_FALSE(std::signbit(warmup_linear(end, 0.1))) << "it is shown as -0";
+  }
 }
 
 TEST(Schedule, WithoutWarmUpBeginsAtTheHighest) {
@@ -26,6 +31,21 @@ TEST(Schedule, ReferenceCountsQuestionsOnFourCards) {
   EXPECT_EQ(counts.total, 10949U);
   EXPECT_EQ(counts.steps, 11108U);
   EXPECT_EQ(counts.steps_per_epoch, 5554U);
+}
+
+/// The last step of an epoch takes what is left, and some windows come twice.
+TEST(Schedule, CountsTheWindowsOfSteps) {
+  Recipe recipe = reference();
+  recipe.batch_size = 4;
+  const ScheduleCounts alone = count_steps(recipe, 10, /*windows=*/10, 1);
+  EXPECT_EQ(windows_of(alone, 0), 0U);
+  EXPECT_EQ(windows_of(alone, 2), 8U);
+  EXPECT_EQ(windows_of(alone, 3), 10U);
+  EXPECT_EQ(windows_of(alone, 7), 24U);
+  const ScheduleCounts shared = count_steps(recipe, 10, /*windows=*/10, 4);
+  EXPECT_EQ(windows_of(shared, 1), 12U);
+  recipe.batch_size = 2;
+  EXPECT_EQ(windows_of(count_steps(recipe, 10, /*windows=*/10, 4), 3), 20U);
 }
 
 TEST(Schedule, ReferenceEndsWithStepsOfRateZero) {

@@ -105,10 +105,13 @@ bring() {
   echo "$file is complete."
 }
 
-failed=0
-while read -r expected file; do
+failed=0 listed=''
+# As md5sum -b writes it, too (*NAME), with CRLF, with no end of line after the last.
+while read -r expected file || [[ -n $expected ]]; do
+  file=${file%$'\r'} file=${file#\*} file=${file#./}
   for version in "${versions[@]}"; do
     [[ $file == "$version/"* ]] || continue
+    listed+=" $version"
     if bring "$file" "$expected"; then continue; fi
     if [[ $file == *.py ]]; then
       echo "$file is not needed: bertrand evaluate computes the same." >&2
@@ -117,5 +120,11 @@ while read -r expected file; do
     fi
   done
 done <"$checksums"
+for version in "${versions[@]}"; do
+  [[ " $listed " != *" $version "* ]] || continue
+  # Where none was named all that are listed were asked for.
+  [[ $# == 0 && -n $listed ]] || failed=1
+  echo "$checksums lists no file of $version; its lines are: MD5 $version/NAME" >&2
+done
 ((failed == 0)) || exit 1
 echo "Complete!"
