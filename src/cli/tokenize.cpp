@@ -46,7 +46,8 @@ Tokenizer make_tokenizer(const Flags& flags) {
   const bool given = !flags.vocabulary.empty();
   const std::filesystem::path folder =
       given ? flags.vocabulary.parent_path() : find_model(flags.model);
-  auto vocabulary = load_vocabulary(given ? flags.vocabulary : find_vocabulary(folder));
+  auto vocabulary =
+      given ? open_vocabulary(flags.vocabulary) : load_vocabulary(find_vocabulary(folder));
   const auto behaviour = flags.reference ? TokenizerOptions::Behaviour::reference
                                          : TokenizerOptions::Behaviour::hugging_face;
   return Tokenizer(std::move(vocabulary),

@@ -27,7 +27,7 @@ struct WindowFlags {
 };
 
 void run(const WindowFlags& flags) {
-  const auto vocabulary = load_vocabulary(flags.vocabulary);
+  const auto vocabulary = open_vocabulary(flags.vocabulary);
   TokenizerOptions options;
   options.lower_case = flags.uncased;
   options.behaviour = TokenizerOptions::Behaviour::reference;

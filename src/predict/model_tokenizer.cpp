@@ -49,8 +49,12 @@ bool chosen_case(const ModelFolder& folder, std::optional<bool> lower_case) {
 
 }  // namespace
 
+std::shared_ptr<const Vocabulary> open_vocabulary(const std::filesystem::path& path) {
+  return std::make_shared<const Vocabulary>(load(path));
+}
+
 std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& path) {
-  if (path != "-" && !std::filesystem::exists(path)) {
+  if (!std::filesystem::exists(path)) {
     const std::filesystem::path folder = path.parent_path();
     throw Error(ErrorCode::bad_input,
                 (folder.empty() ? "." : folder.string()) + ": holds no " +
@@ -58,7 +62,7 @@ std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& p
                     "; put the vocabulary there that the model was trained with (vocab.txt, or "
                     "tokenizer.json).");
   }
-  return std::make_shared<const Vocabulary>(load(path));
+  return open_vocabulary(path);
 }
 
 void check_vocabulary(const std::filesystem::path& path, const BertConfig* config) {

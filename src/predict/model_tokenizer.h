@@ -9,8 +9,12 @@
 
 namespace bertrand {
 
-/// The vocabulary in a file, the vocab.txt of a model folder. Throws Error (bad_input), naming the
-/// folder, where there is none.
+/// The vocabulary in a file that was named: a vocab.txt, or a tokenizer.json. Throws Error: io
+/// where there is none, and bad_input.
+std::shared_ptr<const Vocabulary> open_vocabulary(const std::filesystem::path& path);
+
+/// The same of a file in a model folder. Throws Error (bad_input), naming the folder, where there
+/// is none.
 std::shared_ptr<const Vocabulary> load_vocabulary(const std::filesystem::path& path);
 
 /// Throws Error (bad_input), naming file and remedy, where a vocabulary cannot be read, or has more

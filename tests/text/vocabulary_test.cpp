@@ -1,6 +1,8 @@
 #include "text/vocabulary.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -8,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "shared_data.h"
 
 namespace bertrand {
@@ -118,13 +121,23 @@ TEST(Vocabulary, RefusesWhatIsTooLargeForOne) {
   EXPECT_THAT(fault(many), AllOf(HasSubstr("some/vocab.txt"), HasSubstr("1048576 at most")));
   EXPECT_THAT(fault(special_pieces + std::string(size_t{17} << 20, 'x')),
               HasSubstr("bytes and 6 lines"));
-  // Not read to its end, which this one has not.
+  // Not read to its end; nor is what has none waited for.
+  const test::TemporaryFolder folder;
+  std::ofstream(folder / "vocab.txt").close();
+  std::filesystem::resize_file(folder / "vocab.txt", uintmax_t{1} << 30);
+  try {
+    Vocabulary::load(folder / "vocab.txt");
+    FAIL() << "no Error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::bad_input);
+    EXPECT_THAT(error.what(), HasSubstr("vocab.txt: has more than 16777216 bytes"));
+  }
   try {
     Vocabulary::load("/dev/zero");
     FAIL() << "no Error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::bad_input);
-    EXPECT_THAT(error.what(), HasSubstr("/dev/zero: has more than 16777216 bytes"));
+    EXPECT_THAT(error.what(), HasSubstr("/dev/zero: is not a regular file"));
   }
 }
 

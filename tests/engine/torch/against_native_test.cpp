@@ -103,9 +103,11 @@ TEST(TorchEngine, StepsAreTheNativeEnginesInEachMode) {
         for (Engine* engine :
              {static_cast<Engine*>(native.get()), static_cast<Engine*>(torch.get())}) {
           engine->backward(batch.packed, batch.targets, dropout, 0.5);
-          norms.push_back(engine->step(1e-2, settings).gradient_norm);
+          norms.push_back(engine->step(2e-3, settings).gradient_norm);
         }
-        EXPECT_NEAR(norms[1] / norms[0], 1, 1e-4);
+        // Larger steps would make of the rounding of one, another on each processor, much in the
+        // next.
+        EXPECT_NEAR(norms[1] / norms[0], 1, step == 0 ? 1e-5 : 1e-4);
       }
       EXPECT_EQ(torch->steps(), 4U);
       EXPECT_GT(relative_difference(before, parameters_of(*native)), 1e-3);
