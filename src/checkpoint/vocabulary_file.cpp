@@ -78,7 +78,9 @@ class TokenizerJson : public json::json_sax_t {
     return no_id();
   }
   bool number_unsigned(uint64_t value) override {
-    if (is_piece()) add_piece(value);
+    if (is_piece()) {
+      add_piece(value);
+    }
     return true;
   }
   bool number_integer(int64_t) override { return no_id(); }
