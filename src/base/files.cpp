@@ -127,14 +127,13 @@ std::string with_final_name(std::string text, const std::filesystem::path& parti
   return text;
 }
 
-/// A handle of a regular file. Not blocking: opening a pipe would otherwise wait for a writer, only
-/// to refuse it.
-int open_regular(const std::filesystem::path& path) {
+/// A handle of a regular file, and what it is. Not blocking: opening a pipe would otherwise wait
+/// for a writer, only to refuse it.
+int open_regular(const std::filesystem::path& path, struct stat& status) {
   const int handle = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (handle < 0) {
     fail_to_open(path);
   }
-  struct stat status {};
   if (::fstat(handle, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(handle);
     throw Error(
@@ -165,13 +164,8 @@ std::string read_opened(std::FILE* opened, const std::filesystem::path& path, si
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int handle = open_regular(path);
   struct stat status {};
-  if (::fstat(handle, &status) != 0) {
-    const std::string reason = system_says();
-    ::close(handle);
-    throw Error(ErrorCode::io, path.string() + ": cannot be read (" + reason + ").");
-  }
+  const int handle = open_regular(path, status);
   const auto size = static_cast<size_t>(status.st_size);
   if (size > 0) {
     void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, handle, 0);
@@ -212,8 +206,9 @@ std::string read_file(const std::filesystem::path& path, size_t most_bytes) {
   if (path == "-") {
     return read_all(stdin, kStandardInput, most_bytes);
   }
+  struct stat ignored {};
   return read_opened(names_an_open_file(path) ? std::fopen(path.c_str(), "rbe")
-                                              : ::fdopen(open_regular(path), "rb"),
+                                              : ::fdopen(open_regular(path, ignored), "rb"),
                      path, most_bytes);
 }
 
