@@ -92,18 +92,18 @@ BERTRAND_VNNI void compute(const Int8Tile& tile) {
 using Compute = void (*)(const Int8Tile&);
 
 template <size_t kRows>
-constexpr std::array<Compute, kMostVectors> of_rows = {compute<kRows, 1>, compute<kRows, 2>,
+constexpr std::array<Compute, kMostVectors> kOfRows = {compute<kRows, 1>, compute<kRows, 2>,
                                                        compute<kRows, 3>, compute<kRows, 4>};
 
-constexpr std::array<std::array<Compute, kMostVectors>, kInt8TileRows> all_sizes = {
-    of_rows<1>, of_rows<2>, of_rows<3>, of_rows<4>, of_rows<5>, of_rows<6>};
+constexpr std::array<std::array<Compute, kMostVectors>, kInt8TileRows> kAllSizes = {
+    kOfRows<1>, kOfRows<2>, kOfRows<3>, kOfRows<4>, kOfRows<5>, kOfRows<6>};
 
 }  // namespace
 
 bool has_vnni() { return __builtin_cpu_supports("avx512vnni") != 0; }
 
 void vnni_tile(const Int8Tile& tile) {
-  all_sizes[tile.rows - 1][(tile.columns - 1) / kLanes](tile);
+  kAllSizes[tile.rows - 1][(tile.columns - 1) / kLanes](tile);
 }
 
 #else

@@ -12,6 +12,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace bertrand::cpu::HWY_NAMESPACE {
 
+// See kernels_packed.cpp.
+#if HWY_TARGET <= HWY_AVX3
+constexpr size_t kSteps = 1;
+#else
+constexpr size_t kSteps = 2;
+#endif
+
 /// kRows x kVectors of C at (row, column), kept in registers over the whole of k.
 template <size_t kRows, size_t kVectors>
 HWY_INLINE void tile(const SmallProduct& product, size_t row, size_t column) {
@@ -28,6 +35,7 @@ HWY_INLINE void tile(const SmallProduct& product, size_t row, size_t column) {
   }
   const float* HWY_RESTRICT a = product.a + row * product.a_row;
   const float* HWY_RESTRICT b = product.b + column;
+  HWY_UNROLL(kSteps)
   for (size_t k = 0; k < product.k; ++k) {
     V vectors[kVectors];
     for (size_t j = 0; j < kVectors; ++j) {

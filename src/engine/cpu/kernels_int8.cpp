@@ -2,7 +2,9 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/cpu/fetcher.h"
 #include "engine/cpu/int8.h"
+#include "engine/cpu/int8_avx2.h"
 #include "engine/cpu/int8_vnni.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -204,26 +206,74 @@ void tile_by_words(const Int8Tile& part) {
   }
 }
 
-void multiply_int8(const Int8Product& product, const uint8_t* a, size_t a_stride,
-                   const float* a_scales, const int32_t* a_zeros) {
+/// A that is rounded, as multiply_int8 takes it.
+struct RoundedRows {
+  const uint8_t* values;
+  size_t stride;  // bytes
+  const float* scales;
+  const int32_t* zeros;
+};
+
+/// Rows from `row` on, at most kInt8TileRows, times the columns [column, column + columns) of one
+/// panel.
+Int8Tile tile_of(const Int8Product& product, const RoundedRows& a, size_t row, size_t column,
+                 size_t columns) {
   const Int8Columns& b = product.b;
   const size_t groups = (b.k + 3) / 4;
-  for (size_t column = 0; column < b.n; column += kInt8Panel) {
+  const size_t panel = column / kInt8Panel * kInt8Panel;
+  return {std::min(kInt8TileRows, product.m - row),
+          columns,
+          groups,
+          a.values + row * a.stride,
+          a.stride,
+          a.scales + row,
+          a.zeros + row,
+          b.panels + panel * 4 * groups + (column - panel) * 4,
+          4 * b.width,
+          b.scales + column,
+          b.sums + column,
+          product.bias + column,
+          product.c + row * product.c_stride + column,
+          product.c_stride};
+}
+
+#if HWY_TARGET == HWY_AVX2
+
+/// All rows go over a few columns of B, which stay in the first-level cache meanwhile.
+void multiply_int8(const Int8Product& product, const uint8_t* values, size_t stride,
+                   const float* scales, const int32_t* zeros) {
+  const RoundedRows a = {values, stride, scales, zeros};
+  const size_t n = product.b.n;
+  const size_t tiles = (product.m + kInt8TileRows - 1) / kInt8TileRows;
+  for (size_t column = 0; column < n; column += kAvx2Slice) {
+    const size_t columns = std::min(kAvx2Slice, n - column);
+    const size_t whole = columns / kAvx2Columns * kAvx2Columns;
+    Fetcher<int8_t> next;
+    if (column + columns < n) {
+      const Int8Tile first = tile_of(product, a, /*row=*/0, column + columns, kAvx2Slice);
+      next = {first.b, first.groups, 4 * kAvx2Slice, first.b_stride, tiles};
+    }
     for (size_t row = 0; row < product.m; row += kInt8TileRows) {
-      const Int8Tile part = {std::min(kInt8TileRows, product.m - row),
-                             std::min(kInt8Panel, b.n - column),
-                             groups,
-                             a + row * a_stride,
-                             a_stride,
-                             a_scales + row,
-                             a_zeros + row,
-                             b.panels + column * 4 * groups,
-                             4 * b.width,
-                             b.scales + column,
-                             b.sums + column,
-                             product.bias + column,
-                             product.c + row * product.c_stride + column,
-                             product.c_stride};
+      next.fetch();
+      if (whole > 0) {
+        avx2_tile(tile_of(product, a, row, column, whole));
+      }
+      if (whole < columns) {
+        tile_by_words(tile_of(product, a, row, column + whole, columns - whole));
+      }
+    }
+  }
+}
+
+#else
+
+void multiply_int8(const Int8Product& product, const uint8_t* values, size_t stride,
+                   const float* scales, const int32_t* zeros) {
+  const RoundedRows a = {values, stride, scales, zeros};
+  for (size_t column = 0; column < product.b.n; column += kInt8Panel) {
+    const size_t columns = std::min(kInt8Panel, product.b.n - column);
+    for (size_t row = 0; row < product.m; row += kInt8TileRows) {
+      const Int8Tile part = tile_of(product, a, row, column, columns);
       if (takes_bytes(HWY_TARGET)) {
         vnni_tile(part);
       } else {
@@ -232,6 +282,8 @@ void multiply_int8(const Int8Product& product, const uint8_t* a, size_t a_stride
     }
   }
 }
+
+#endif
 
 }  // namespace bertrand::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
