@@ -74,6 +74,7 @@ def write_onnx(model, folder, shape):
         example,
         str(folder / "model.onnx"),
         dynamo=True,
+        verbose=False,
         external_data=False,
         input_names=["input_ids", "attention_mask", "token_type_ids"],
         output_names=["start", "end"],
