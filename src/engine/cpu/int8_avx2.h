@@ -4,7 +4,7 @@
 
 namespace bertrand::cpu {
 
-/// Columns of C that avx2_tile computes at once, and the others it takes: multiples of these.
+/// Columns of C that avx2_tile computes at once; it takes multiples of them.
 inline constexpr size_t kAvx2Columns = 8;
 
 /// Columns of one cache line of B: all rows of A go over them before the next ones.

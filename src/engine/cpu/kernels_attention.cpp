@@ -12,13 +12,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace bertrand::cpu::HWY_NAMESPACE {
 
-// See kernels_packed.cpp.
-#if HWY_TARGET <= HWY_AVX3
-constexpr size_t kSteps = 1;
-#else
-constexpr size_t kSteps = 2;
-#endif
-
 /// kRows x kVectors of C at (row, column), kept in registers over the whole of k.
 template <size_t kRows, size_t kVectors>
 HWY_INLINE void tile(const SmallProduct& product, size_t row, size_t column) {

@@ -36,20 +36,12 @@ constexpr size_t kDepth = 384;
 #endif
 
 // With AVX-512, on processors with a second-level cache of 1 MB and more, fetching ahead took more
-// time than it saved. Before, it is a tenth faster: weights come from memory, and what a tile
-// writes goes there.
+// time than it saved. Before, it pays: weights come from memory, and what a tile writes goes
+// there.
 #if HWY_TARGET <= HWY_AVX3
 constexpr bool kFetchesAhead = false;
 #else
 constexpr bool kFetchesAhead = true;
-#endif
-
-// Steps of the inner loop at once. Where vectors are short, counting takes a tenth of all
-// instructions; with AVX-512 GCC 12 would have no register left.
-#if HWY_TARGET <= HWY_AVX3
-constexpr size_t kSteps = 1;
-#else
-constexpr size_t kSteps = 2;
 #endif
 
 // The same where B is packed just before, so that strips of A and a group of its panels stay there.
@@ -307,14 +299,17 @@ void multiply_packed(const PackedProduct& product) {
     for (size_t column = 0; column < product.n; column += width()) {
       const float* b = product.b + column * product.k + p * width();
       const float* bias = product.bias == nullptr ? nullptr : product.bias + column;
-      const bool is_last = column + width() >= product.n;
-      const float* next = is_last ? product.b + (p + depth) * width() : b + product.k * width();
-      const size_t next_depth = is_last ? std::min(most, product.k - p - depth) : depth;
+      Fetcher<float> next_b;
+      if constexpr (kFetchesAhead) {
+        const bool is_last = column + width() >= product.n;
+        const float* next = is_last ? product.b + (p + depth) * width() : b + product.k * width();
+        const size_t next_depth = is_last ? std::min(most, product.k - p - depth) : depth;
+        next_b = {next, /*rows=*/next_depth > 0 ? size_t{1} : 0, next_depth * width(),
+                  /*stride=*/0, strips_of(product.m)};
+      }
       run({product.m, std::min(width(), product.n - column), depth, product.c + column,
            product.c_stride},
-          product.a + p, product.a_stride, b, bias,
-          Fetcher<float>(next, /*rows=*/next_depth > 0 ? 1 : 0, next_depth * width(),
-                         /*stride=*/0, strips_of(product.m)));
+          product.a + p, product.a_stride, b, bias, next_b);
     }
   }
 }
