@@ -202,6 +202,11 @@ void MappedFile::release() const {
   }
 }
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
 std::string read_file(const std::filesystem::path& path, size_t most_bytes) {
   if (path == "-") {
     return read_all(stdin, kStandardInput, most_bytes);

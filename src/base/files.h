@@ -35,6 +35,10 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// Whether something of that name is there, be it a file or not; false where that cannot be found
+/// out, too.
+bool is_there(const std::filesystem::path& path);
+
 /// The whole file as a string; "-" and /dev/stdin read standard input, /dev/fd/63 and the like (a
 /// shell's <(...)) what is open there. Anything else that is not a regular file is refused without
 /// waiting for it, for what is called vocab.txt in somebody's folder may be a pipe. Throws Error

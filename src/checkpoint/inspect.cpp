@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/small_json.h"
 #include "checkpoint/bert_weights.h"
 #include "checkpoint/model_folder.h"
@@ -115,8 +116,7 @@ void read_config(const fs::path& folder, Inspection& result) {
 }
 
 void read_training(const fs::path& path, Inspection& result) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return;
+  if (!is_there(path)) return;
   try {
     result.training = read_json_object(path, "no run can be resumed from it").dump();
   } catch (const Error& error) {
@@ -125,8 +125,7 @@ void read_training(const fs::path& path, Inspection& result) {
 }
 
 void open_optimizer(const fs::path& path, Inspection& result) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return;
+  if (!is_there(path)) return;
   try {
     result.optimizer = open_checkpoint(path);
     result.files.push_back(result.optimizer->files().front());
@@ -140,7 +139,7 @@ fs::path where_weights_are(const fs::path& path, Findings& notes) {
   std::error_code ignored;
   fs::path snapshot = path / "snapshot";
   if (!fs::is_directory(path, ignored) || !find_weights(path).empty() ||
-      !fs::exists(snapshot / "training.json", ignored)) {
+      !is_there(snapshot / "training.json")) {
     return path;
   }
   notes.add(path.string() + ": the run is not complete; this is its snapshot.");
@@ -161,7 +160,7 @@ Inspection inspect(const fs::path& given, bool check) {
   if (is_folder) result.folder = path;
   read_config(is_folder ? path : path.has_parent_path() ? path.parent_path() : ".", result);
   if (is_folder) {
-    if (const fs::path vocabulary = find_vocabulary(path); !fs::exists(vocabulary, ignored)) {
+    if (const fs::path vocabulary = find_vocabulary(path); !is_there(vocabulary)) {
       result.problems.add(path.string() +
                           ": holds no vocab.txt and no tokenizer.json; copy the model's there.");
     } else if (vocabulary.extension() == ".json") {

@@ -132,8 +132,7 @@ void add_tokenizer_files(AtomicFiles& files, const std::filesystem::path& path,
                          const BertConfig& config, const std::filesystem::path& vocabulary,
                          bool lower_case, Existing existing) {
   const auto add = [&](const char* name, std::string_view text) {
-    std::error_code ignored;
-    const bool stays = existing == Existing::stays && std::filesystem::exists(path / name, ignored);
+    const bool stays = existing == Existing::stays && is_there(path / name);
     if (!stays) files.add(path / name, text);
   };
   std::error_code ignored;

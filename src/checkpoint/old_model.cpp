@@ -30,11 +30,6 @@ constexpr std::array<std::string_view, 5> kWeights = {
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
     "pytorch_model.bin.index.json", "model.onnx"};
 
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 bool says_the_same(const fs::path& path, const BertConfig& config) {
   try {
     const BertConfig old = BertConfig::from_json(read_description(path), path.string());

@@ -121,8 +121,9 @@ class TokenizerJson : public json::json_sax_t {
   }
 
   bool no_id() const {
-    if (is_piece())
+    if (is_piece()) {
       fail("in its model.vocab \"" + place_.back() + "\" has no whole number as its id");
+    }
     return true;
   }
 
@@ -154,11 +155,6 @@ class TokenizerJson : public json::json_sax_t {
   std::optional<std::string> prefix_;
   std::optional<bool> lower_case_;
 };
-
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
 
 }  // namespace
 

@@ -13,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/thread_pool.h"
 
 namespace bertrand::cli {
@@ -197,9 +198,8 @@ fs::path find_model(const fs::path& given) {
   const char* set = std::getenv("BERTRAND_MODEL");
   if (set != nullptr && *set != '\0') return set;
   for (const fs::path& models : {installed_models(), fs::path(BERTRAND_SOURCE_MODELS)}) {
-    std::error_code ignored;
     fs::path model = models / kDefaultModel;
-    if (!models.empty() && fs::exists(model / "model.safetensors", ignored)) return model;
+    if (!models.empty() && is_there(model / "model.safetensors")) return model;
   }
   throw Error(ErrorCode::usage,
               "There is no model: give its folder by --model or in $BERTRAND_MODEL (the default " +

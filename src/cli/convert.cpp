@@ -61,10 +61,9 @@ void take_reference_flags(Flags& flags) {
 
 /// A copy of `from` as `to`, unless something else is there already.
 void put_beside(const std::filesystem::path& from, const std::filesystem::path& to) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(from, ignored)) return;
+  if (!is_there(from)) return;
   const std::string text = read_file(from);
-  if (!std::filesystem::exists(to, ignored)) {
+  if (!is_there(to)) {
     write_file(to, text);
     spdlog::info("{} goes with the weights: a copy of {}.", to.string(), from.string());
   } else if (read_file(to) != text) {
@@ -95,7 +94,7 @@ void put_companions(const ConvertOptions& options) {
   const std::filesystem::path vocabulary =
       options.vocabulary.empty() ? from / "vocab.txt" : options.vocabulary;
   put_beside(config, to / "bert_config.json");
-  if (std::filesystem::exists(vocabulary, ignored) && is_vocabulary(vocabulary)) {
+  if (is_there(vocabulary) && is_vocabulary(vocabulary)) {
     put_beside(vocabulary, to / "vocab.txt");
   }
 }
@@ -124,10 +123,9 @@ void choose_format(Flags& flags) {
 
 /// Whoever names a file would not look for a folder. What follows the point of a version is none.
 void tell_folder(const ConvertOptions& options) {
-  std::error_code ignored;
   const std::string ending = options.out.extension().string();
   if (options.single_file || ending.size() < 2 || std::isdigit(to_byte(ending[1])) != 0 ||
-      std::filesystem::exists(options.out, ignored)) {
+      is_there(options.out)) {
     return;
   }
   spdlog::info(

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "checkpoint/vocabulary_file.h"
 #include "commands.h"
 #include "common.h"
@@ -184,8 +185,7 @@ void print_text(const Inspection& found) {
 /// The vocabulary of a folder is read as the commands that ask the model read it.
 void look_at_vocabulary(Inspection& found) {
   const std::filesystem::path vocabulary = find_vocabulary(found.folder);
-  std::error_code ignored;
-  if (found.folder.empty() || !std::filesystem::exists(vocabulary, ignored)) return;
+  if (found.folder.empty() || !is_there(vocabulary)) return;
   try {
     check_vocabulary(vocabulary, found.config ? &*found.config : nullptr);
   } catch (const Error& error) {

@@ -9,6 +9,7 @@
 
 #include "answering.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "commands.h"
 
 namespace bertrand::cli {
@@ -25,7 +26,7 @@ struct Flags {
 void check_out(const fs::path& out) {
   std::error_code ignored;
   fs::path existing = fs::absolute(out);
-  while (!fs::exists(existing, ignored) && existing.has_relative_path()) {
+  while (!is_there(existing) && existing.has_relative_path()) {
     existing = existing.parent_path();
   }
   if (!fs::is_directory(existing, ignored)) {

@@ -60,8 +60,7 @@ void run(const Flags& flags) {
                                           ": has no span head (qa_outputs), so it answers no "
                                           "questions; fine-tune it with bertrand train first.");
   }
-  std::error_code error;
-  if (fs::exists(flags.out, error) && !fs::is_empty(flags.out, error)) {
+  if (std::error_code error; is_there(flags.out) && !fs::is_empty(flags.out, error)) {
     throw Error(ErrorCode::usage,
                 flags.out.string() + ": is there already; give a new folder, or remove it.");
   }

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "checkpoint/model_folder.h"
 
 namespace bertrand::cli {
@@ -190,14 +191,13 @@ void find_beside(const RunSquadFlags& flags, const char* flag, fs::path (*find)(
     }
     return;
   }
-  if (!fs::exists(path, ignored)) {
+  if (!is_there(path)) {
     throw Error(ErrorCode::io, fmt::format("{} {}: there is no such file.", flag, path.string()));
   }
 }
 
 fs::path find_vocabulary(const fs::path& folder) {
-  std::error_code ignored;
-  return fs::exists(folder / "vocab.txt", ignored) ? folder / "vocab.txt" : fs::path();
+  return is_there(folder / "vocab.txt") ? folder / "vocab.txt" : fs::path();
 }
 
 void check_files(RunSquadFlags& flags) {

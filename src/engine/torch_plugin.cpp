@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace bertrand {
 namespace {
@@ -41,8 +42,7 @@ fs::path find_plugin(const fs::path& file) {
     return set;
   }
   for (const fs::path& place : usual_places()) {
-    std::error_code ignored;
-    if (fs::exists(place, ignored)) {
+    if (is_there(place)) {
       return place;
     }
   }
@@ -74,7 +74,7 @@ std::shared_ptr<const TorchPlugin> TorchPlugin::open(const fs::path& file) {
     throw Error(ErrorCode::usage, std::string("There is no ") + kFile +
                                       ", which computes through LibTorch; " + kHowToBuild + ".");
   }
-  if (std::error_code failed; !fs::exists(found, failed)) {
+  if (!is_there(found)) {
     throw Error(ErrorCode::usage, found.string() + ": is not there; " + kHowToBuild + ".");
   }
   if (std::error_code failed; fs::is_directory(found, failed)) {
