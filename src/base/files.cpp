@@ -322,8 +322,7 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
 NewFolder::NewFolder(const std::filesystem::path& path) {
   std::error_code failed;
   for (std::filesystem::path folder = std::filesystem::weakly_canonical(path, failed);
-       folder.has_relative_path() && !std::filesystem::exists(folder, failed);
-       folder = folder.parent_path()) {
+       folder.has_relative_path() && !is_there(folder); folder = folder.parent_path()) {
     made_.push_back(folder);
   }
   std::filesystem::create_directories(path, failed);

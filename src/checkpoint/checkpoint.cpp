@@ -71,8 +71,7 @@ bool has_plausible_length(std::span<const std::byte> bytes) {
 std::shared_ptr<const Checkpoint> open_bundle_of(const fs::path& path) {
   const fs::path prefix = bundle_prefix(path);
   const fs::path index = prefix.string() + ".index";
-  std::error_code ignored;
-  if (!fs::exists(index, ignored)) {
+  if (!is_there(index)) {
     refuse(path, "is a file of a TensorFlow checkpoint, whose index is missing: copy " +
                      index.filename().string() + " here as well.");
   }
@@ -137,7 +136,7 @@ std::optional<fs::path> newest_bundle(const fs::path& folder) {
   }
   const fs::path named(text.substr(begin + kKey.size(), end - begin - kKey.size()));
   const fs::path index = folder / (named.filename().string() + ".index");
-  if (fs::exists(index, ignored)) return index;
+  if (is_there(index)) return index;
   const fs::path old = folder / named.filename();  // one file, before there was an index
   return fs::is_regular_file(old, ignored) ? std::optional(old) : std::nullopt;
 }
@@ -148,11 +147,11 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
     const fs::path weights = find_weights(path);
-    if (weights.empty() && fs::exists(path / "saved_model.pb", ignored)) {
+    if (weights.empty() && is_there(path / "saved_model.pb")) {
       refuse(path, "is a TensorFlow SavedModel; name its weights: variables/variables.index.");
     }
     const fs::path snapshot = path / "snapshot";
-    if (weights.empty() && fs::exists(snapshot / "training.json", ignored)) {
+    if (weights.empty() && is_there(snapshot / "training.json")) {
       refuse(path, "is the folder of a run that is not complete; name its snapshot: " +
                        snapshot.string() + ".");
     }
@@ -163,8 +162,8 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const fs::path& path) {
     }
     return open_checkpoint(weights);
   }
-  if (!fs::exists(path, ignored)) {
-    if (fs::exists(path.string() + ".index", ignored)) {
+  if (!is_there(path)) {
+    if (is_there(path.string() + ".index")) {
       return open_tf_bundle(path);
     }
     const fs::path prefix = bundle_prefix(path);
@@ -186,7 +185,7 @@ fs::path find_weights(const fs::path& folder) {
   std::error_code ignored;
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                            "pytorch_model.bin.index.json"}) {
-    if (fs::exists(folder / name, ignored)) {
+    if (is_there(folder / name)) {
       return folder / name;
     }
   }

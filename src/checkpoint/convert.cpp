@@ -67,8 +67,8 @@ class Conversion {
 
   ConvertReport run() {
     std::error_code ignored;
-    const bool is_there = fs::exists(options_.out, ignored);
-    if (is_there && !options_.single_file && !fs::is_directory(options_.out, ignored)) {
+    const bool was_there = is_there(options_.out);
+    if (was_there && !options_.single_file && !fs::is_directory(options_.out, ignored)) {
       throw Error(ErrorCode::usage,
                   options_.out.string() +
                       ": is a file; give a folder, or for one file of weights a name that ends in "
@@ -82,10 +82,10 @@ class Conversion {
     read_config();
     choose_weights();
     find_vocabulary();
-    if (is_there) look_at_old_model();
+    if (was_there) look_at_old_model();
     if (options_.single_file) {
       write_weights(options_.out)->commit();
-    } else if (is_there) {
+    } else if (was_there) {
       write_into(options_.out);
     } else {
       write_folder(options_.out, [&](const fs::path& partial) { write_into(partial); });
@@ -213,8 +213,7 @@ class Conversion {
     if (options_.single_file && options_.vocabulary.empty()) return;
     vocabulary_ =
         options_.vocabulary.empty() ? bertrand::find_vocabulary(beside_) : options_.vocabulary;
-    std::error_code ignored;
-    if (fs::exists(vocabulary_, ignored)) {
+    if (is_there(vocabulary_)) {
       if (options_.check_vocabulary) options_.check_vocabulary(vocabulary_, config_);
       if (!options_.single_file) lower_case_ = lower_case();
       return;
@@ -262,10 +261,8 @@ class Conversion {
       const Existing tokenizer = old_.same_tokenizer ? Existing::stays : Existing::is_replaced;
       add_tokenizer_files(files, folder, config_, vocabulary_, lower_case_, tokenizer);
     }
-    std::error_code ignored;
     const bool is_old = folder == options_.out;
-    const bool config_stays =
-        is_old && !options_.overwrite && fs::exists(folder / "config.json", ignored);
+    const bool config_stays = is_old && !options_.overwrite && is_there(folder / "config.json");
     if (!config_stays) {
       files.add(folder / "config.json", converted_config(config_, config_text_, weights_));
     }
@@ -296,8 +293,7 @@ class Conversion {
 
   void tell_vocabulary() {
     if (!vocabulary_.empty()) return;
-    std::error_code ignored;
-    const bool stays = fs::exists(options_.out / "vocab.txt", ignored);
+    const bool stays = is_there(options_.out / "vocab.txt");
     report_.notes.push_back(fmt::format(
         "There is no vocab.txt and no tokenizer.json beside {}: {}; give the vocabulary by "
         "--vocab.",

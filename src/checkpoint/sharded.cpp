@@ -166,8 +166,7 @@ class ShardedCheckpoint : public Checkpoint {
       if (name.empty() || name == "." || name == ".." || file.filename() != file) {
         refuse("names the file \"" + printable(name) + "\", which is not one beside it");
       }
-      std::error_code ignored;
-      if (!fs::exists(path_.parent_path() / file, ignored)) missing.add(printable(name));
+      if (!is_there(path_.parent_path() / file)) missing.add(printable(name));
     }
     if (missing.count() == 0) return;
     refuse("lacks " + std::to_string(missing.count()) + " of the " + std::to_string(shards.size()) +

@@ -160,9 +160,8 @@ class TfBundle : public Checkpoint {
     Shard& shard = shards_[entry.shard];
     shard.used = true;
     if (!std::exchange(shard.opened, true)) {
-      std::error_code ignored;
       const std::filesystem::path path = shard_path(entry.shard);
-      if (std::filesystem::exists(path, ignored)) {
+      if (is_there(path)) {
         shard.file.emplace(path);
       } else {
         problems_.add(path.string() + ": this data file is missing; copy it here as well.");
