@@ -8,6 +8,7 @@
 
 #include "base/cgroup.h"
 #include "base/error.h"
+#include "base/flush_denormals.h"
 
 namespace bertrand {
 namespace {
@@ -46,6 +47,7 @@ unsigned usable_threads(unsigned asked) {
 }
 
 ThreadPool::ThreadPool(unsigned threads) {
+  workers_.reserve(std::max(threads, 1U) - 1);  // from here on nothing but a thread can be lacking
   try {
     for (unsigned worker = 1; worker < threads; ++worker) {
       workers_.emplace_back([this, worker] { work(worker); });
@@ -55,6 +57,9 @@ ThreadPool::ThreadPool(unsigned threads) {
     throw Error(ErrorCode::runtime,
                 fmt::format("Of {} threads only {} could be started ({}); ask for fewer.", threads,
                             size(), error.code().message()));
+  } catch (...) {
+    stop();
+    throw;
   }
 }
 
@@ -73,6 +78,7 @@ void ThreadPool::for_each(size_t count, const Body& body) {
   if (count == 0) {
     return;
   }
+  const FlushDenormals flush;
   body_ = &body;
   count_ = count;
   next_ = 0;
@@ -97,6 +103,7 @@ void ThreadPool::for_each(size_t count, const Body& body) {
 }
 
 void ThreadPool::work(unsigned worker) {
+  const FlushDenormals flush;
   uint32_t seen = 0;
   while (true) {
     if (!spin_until([&] { return round_ != seen; })) {

@@ -37,6 +37,7 @@ class ThreadPool {
   /// next index in rising order. worker is below size() and says which thread runs it (0: the
   /// caller). Returns when all are done. The first exception thrown by a body is thrown again here;
   /// indices not yet begun are then left out.
+  /// In bodies denormal numbers count as 0; the caller's own setting comes back.
   void for_each(size_t count, const Body& body);
 
  private:

@@ -134,9 +134,8 @@ Activation read_activation(const Fields& fields) {
 BertConfig BertConfig::from_json(std::string_view text, const std::string& where) {
   constexpr int64_t kMostWidth = 1 << 16;
   constexpr int64_t kMostLayers = 1 << 10;
-  constexpr int64_t kMostRows = 1 << 24;   // of an embedding table
-  constexpr int64_t kSegments = 2;         // question and document
-  constexpr double kLeastEpsilon = 1e-37;  // so that it is a normal number in f32
+  constexpr int64_t kMostRows = 1 << 24;  // of an embedding table
+  constexpr int64_t kSegments = 2;        // question and document
   const Fields fields(text, where);
   fields.must_be("model_type", "bert");
   fields.must_be("position_embedding_type", "absolute");

@@ -10,6 +10,10 @@ namespace bertrand {
 /// ("gelu_new", "gelu_pytorch_tanh"). Source: Hendrycks, Gimpel, arXiv:1606.08415.
 enum class Activation { gelu, gelu_tanh };
 
+/// The least epsilon of LayerNorm or an optimizer: a smaller one is denormal or 0 in f32, and does
+/// not keep a division by 0 away.
+inline constexpr double kLeastEpsilon = 1e-37;
+
 /// What config.json (Hugging Face) or bert_config.json (Google) say of a BERT.
 struct BertConfig {
   int64_t hidden_size = 768;

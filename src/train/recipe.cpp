@@ -266,10 +266,12 @@ void check_recipe(const Recipe& recipe) {
   below_one(recipe.hidden_dropout, "hidden_dropout");
   below_one(recipe.attention_dropout, "attention_dropout");
   below_one(recipe.optimizer.weight_decay, "weight_decay");
-  positive(recipe.optimizer.epsilon, "epsilon");
+  want(recipe.optimizer.epsilon >= kLeastEpsilon && std::isfinite(recipe.optimizer.epsilon),
+       "epsilon", "at least 1e-37");
   positive(recipe.optimizer.max_gradient_norm, "max_gradient_norm");
   positive(recipe.learning_rate, "learning_rate");
-  positive(recipe.layer_norm_eps, "layer_norm_eps");
+  want(recipe.layer_norm_eps >= kLeastEpsilon && recipe.layer_norm_eps < 1, "layer_norm_eps",
+       "at least 1e-37 and below 1");
   positive(recipe.batch_size, "batch_size");
   positive(recipe.accumulation, "accumulation");
   positive(recipe.micro_batch_tokens, "micro_batch_tokens");

@@ -12,6 +12,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 namespace bertrand {
 namespace {
@@ -115,6 +118,21 @@ TEST(ThreadPool, ManyShortLoopsAndPausesBetweenThem) {
   }
   EXPECT_EQ(calls, 6000U);
 }
+
+#if defined(__SSE__)
+TEST_P(ThreadPoolOf, DenormalsCountAsZeroInBodiesAlone) {
+  constexpr unsigned kFlushes = 0x8040;  // results to zero, operands as zero
+  const unsigned before = _mm_getcsr();
+  ThreadPool pool(GetParam());
+  std::atomic<size_t> flushed = 0;
+  pool.for_each(100, [&](size_t, unsigned) { flushed += (_mm_getcsr() & kFlushes) == kFlushes; });
+  EXPECT_EQ(flushed, 100U);
+  EXPECT_EQ(_mm_getcsr(), before);
+  EXPECT_THROW(pool.for_each(3, [](size_t, unsigned) { throw std::runtime_error("stop"); }),
+               std::runtime_error);
+  EXPECT_EQ(_mm_getcsr(), before);
+}
+#endif
 
 TEST(ThreadPool, OnePoolAfterTheOtherCanBeMadeAndLeftIdle) {
   for (int round = 0; round < 200; ++round) {

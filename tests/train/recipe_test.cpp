@@ -147,6 +147,11 @@ TEST(Recipe, ValuesOutOfRangeAreRefusedByTheirFlag) {
   EXPECT_THAT(check("learning_rate", "inf"), HasSubstr("--learning-rate"));
   EXPECT_THAT(check("learning_rate", "nan"), HasSubstr("--learning-rate"));
   EXPECT_THAT(check("hidden_dropout", "1"), HasSubstr("--hidden-dropout"));
+  // What a model folder may not hold, or is 0 in f32 and makes weights that are no numbers.
+  EXPECT_THAT(check("layer_norm_eps", "1e-38"), HasSubstr("--layer-norm-eps"));
+  EXPECT_THAT(check("layer_norm_eps", "1"), HasSubstr("--layer-norm-eps"));
+  EXPECT_THAT(check("epsilon", "1e-46"), HasSubstr("--epsilon"));
+  EXPECT_THAT(check("epsilon", "inf"), HasSubstr("--epsilon"));
   EXPECT_THAT(check("warmup", "nan"), HasSubstr("--warmup"));
   EXPECT_THAT(check("accumulation", "33"), HasSubstr("--accumulation"));
   EXPECT_THAT(check("max_seq_length", "60"), HasSubstr("--max-seq-length"));

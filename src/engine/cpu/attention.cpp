@@ -44,24 +44,26 @@ void attention_forward(const AttentionHead& head, AttentionScratch& scratch, flo
                        size_t context_stride, float* log_sum_exp) {
   const size_t length = head.length;
   const size_t columns = rounded(length);
-  const size_t size = rounded(head.head_size);
-  scratch.restart(2 * columns * size + kPanel * (columns + 2 * size) + dropout_columns(columns));
-  float* keys = scratch.take(size * columns);
+  const size_t stride = padded_stride<float>(length);
+  const size_t size = padded_stride<float>(head.head_size);
+  scratch.restart((stride + columns) * size + kPanel * (stride + 2 * size) +
+                  dropout_columns(columns));
+  float* keys = scratch.take(size * stride);
   float* values = scratch.take(columns * size);
   float* queries = scratch.take(kPanel * size);
-  float* scores = scratch.take(kPanel * columns);
+  float* scores = scratch.take(kPanel * stride);
   float* result = scratch.take(kPanel * size);
   float* mask = scratch.take(dropout_columns(columns));
   const float scale = 1.0F / std::sqrt(static_cast<float>(head.head_size));
-  transpose(length, head.head_size, head.key, head.stride, keys, columns);
+  transpose(length, head.head_size, head.key, head.stride, keys, stride);
   pack(length, head.head_size, /*factor=*/1.0F, head.value, head.stride, size, values);
   for (size_t first = 0; first < length; first += kPanel) {
     const size_t rows = std::min(kPanel, length - first);
     pack(rows, head.head_size, scale, head.query + first * head.stride, head.stride, size, queries);
-    small_multiply({rows, columns, head.head_size, queries, size, 1, keys, columns, scores, columns,
+    small_multiply({rows, columns, head.head_size, queries, size, 1, keys, stride, scores, stride,
                     /*accumulate=*/false});
     for (size_t row = 0; row < rows; ++row) {
-      float* probabilities = scores + row * columns;
+      float* probabilities = scores + row * stride;
       log_sum_exp[first + row] = softmax(length, columns, probabilities);
       if (head.dropout.threshold > 0) {
         const uint32_t place =
@@ -70,7 +72,7 @@ void attention_forward(const AttentionHead& head, AttentionScratch& scratch, flo
         multiply_in_place(length, mask, probabilities);
       }
     }
-    small_multiply({rows, size, length, scores, columns, 1, values, size, result, size,
+    small_multiply({rows, size, length, scores, stride, 1, values, size, result, size,
                     /*accumulate=*/false});
     unpack(rows, head.head_size, /*factor=*/1.0F, result, size, context + first * context_stride,
            context_stride);
@@ -81,24 +83,25 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
                         const AttentionGradients& gradients) {
   const size_t length = head.length;
   const size_t columns = rounded(length);
-  const size_t size = rounded(head.head_size);
-  scratch.restart(5 * columns * size + kPanel * (2 * columns + 3 * size) +
+  const size_t stride = padded_stride<float>(length);
+  const size_t size = padded_stride<float>(head.head_size);
+  scratch.restart((2 * stride + 3 * columns) * size + kPanel * (2 * stride + 3 * size) +
                   dropout_columns(columns));
-  float* keys_turned = scratch.take(size * columns);
-  float* values_turned = scratch.take(size * columns);
+  float* keys_turned = scratch.take(size * stride);
+  float* values_turned = scratch.take(size * stride);
   float* keys = scratch.take(columns * size);
   float* dkeys = scratch.take(columns * size);
   float* dvalues = scratch.take(columns * size);
   float* queries = scratch.take(kPanel * size);
   float* dresult = scratch.take(kPanel * size);
   float* dqueries = scratch.take(kPanel * size);
-  float* p = scratch.take(kPanel * columns);
-  float* dp = scratch.take(kPanel * columns);
+  float* p = scratch.take(kPanel * stride);
+  float* dp = scratch.take(kPanel * stride);
   float* mask = scratch.take(dropout_columns(columns));
   const float scale = 1.0F / std::sqrt(static_cast<float>(head.head_size));
   const bool drops = head.dropout.threshold > 0;
-  transpose(length, head.head_size, head.key, head.stride, keys_turned, columns);
-  transpose(length, head.head_size, head.value, head.stride, values_turned, columns);
+  transpose(length, head.head_size, head.key, head.stride, keys_turned, stride);
+  transpose(length, head.head_size, head.value, head.stride, values_turned, stride);
   pack(length, head.head_size, /*factor=*/1.0F, head.key, head.stride, size, keys);
   std::fill_n(dkeys, columns * size, 0.0F);
   std::fill_n(dvalues, columns * size, 0.0F);
@@ -108,10 +111,10 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
     const float* dcontext = gradients.dcontext + first * gradients.context_stride;
     pack(rows, head.head_size, scale, head.query + first * head.stride, head.stride, size, queries);
     pack(rows, head.head_size, /*factor=*/1.0F, dcontext, gradients.context_stride, size, dresult);
-    small_multiply({rows, columns, head.head_size, queries, size, 1, keys_turned, columns, p,
-                    columns, /*accumulate=*/false});
-    small_multiply({rows, columns, head.head_size, dresult, size, 1, values_turned, columns, dp,
-                    columns, /*accumulate=*/false});
+    small_multiply({rows, columns, head.head_size, queries, size, 1, keys_turned, stride, p,
+                    stride, /*accumulate=*/false});
+    small_multiply({rows, columns, head.head_size, dresult, size, 1, values_turned, stride, dp,
+                    stride, /*accumulate=*/false});
     for (size_t row = 0; row < rows; ++row) {
       if (drops) {
         dropout_mask_again(kept_of(head, first + row), head.dropout.scale, length, mask);
@@ -120,14 +123,14 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
       const float mean = dot(head.head_size, context + row * gradients.context_stride,
                              dcontext + row * gradients.context_stride);
       softmax_backward(length, columns, gradients.log_sum_exp[first + row], drops ? mask : nullptr,
-                       mean, p + row * columns, dp + row * columns);
+                       mean, p + row * stride, dp + row * stride);
     }
-    small_multiply({length, size, rows, p, 1, columns, dresult, size, dvalues, size,
+    small_multiply({length, size, rows, p, 1, stride, dresult, size, dvalues, size,
                     /*accumulate=*/true});
     // queries carry the scale already
-    small_multiply({length, size, rows, dp, 1, columns, queries, size, dkeys, size,
+    small_multiply({length, size, rows, dp, 1, stride, queries, size, dkeys, size,
                     /*accumulate=*/true});
-    small_multiply({rows, size, length, dp, columns, 1, keys, size, dqueries, size,
+    small_multiply({rows, size, length, dp, stride, 1, keys, size, dqueries, size,
                     /*accumulate=*/false});
     unpack(rows, head.head_size, scale, dqueries, size, gradients.dquery + first * gradients.stride,
            gradients.stride);

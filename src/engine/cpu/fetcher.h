@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 namespace bertrand::cpu {
@@ -16,7 +17,7 @@ class Fetcher {
         rows_(rows),
         columns_(columns),
         stride_(stride),
-        lines_a_tile_((rows * ((columns + kLine - 1) / kLine) + tiles - 1) / tiles) {}
+        lines_a_tile_(a_tile(rows * ((columns + kLine - 1) / kLine), tiles)) {}
 
   void fetch() {
     for (size_t line = 0; line < lines_a_tile_ && rows_ > 0; ++line) {
@@ -32,6 +33,11 @@ class Fetcher {
 
  private:
   static constexpr size_t kLine = 64 / sizeof(T);
+
+  static size_t a_tile(size_t lines, size_t tiles) {
+    const size_t some = std::max(tiles, size_t{1});
+    return (lines + some - 1) / some;
+  }
 
   const T* row_ = nullptr;
   size_t rows_ = 0, columns_ = 0, stride_ = 0, lines_a_tile_ = 0, column_ = 0;

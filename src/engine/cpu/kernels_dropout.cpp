@@ -51,13 +51,14 @@ HWY_INLINE void philox_round(D words, V multiplier0, V multiplier1, V key0, V ke
 }
 
 /// As many bits as there are lanes, from `bit` on; where they are fewer than 8, in rising order.
+/// StoreMaskBits may write 8 bytes, whatever it needs.
 template <class D, class M>
 HWY_INLINE void store_bits(D d, M mask, size_t bit, uint8_t* bits) {
+  uint8_t few[8] = {};
+  hn::StoreMaskBits(d, mask, few);
   if (hn::Lanes(d) >= 8) {
-    hn::StoreMaskBits(d, mask, bits + bit / 8);
+    std::memcpy(bits + bit / 8, few, (hn::Lanes(d) + 7) / 8);
   } else {
-    uint8_t few[8] = {};
-    hn::StoreMaskBits(d, mask, few);
     const unsigned before = bit % 8 == 0 ? 0U : bits[bit / 8];
     bits[bit / 8] = static_cast<uint8_t>(before | static_cast<unsigned>(few[0]) << bit % 8);
   }

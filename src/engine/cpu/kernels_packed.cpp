@@ -193,7 +193,9 @@ void panel_of_strips(const Target& to, const float* a, const float* b, Fetcher<f
     const size_t row = strip * kStrip;
     float* target = to.c + row * to.c_stride;
     if constexpr (kFetchesAhead) {
-      fetch_to_write<kStrip>(target + kStrip * to.c_stride, to.c_stride);
+      if (row + 2 * kStrip <= to.rows) {  // what lies beyond may be another thread's
+        fetch_to_write<kStrip>(target + kStrip * to.c_stride, to.c_stride);
+      }
     }
     const StripOfA strip_of_a(a + strip * strip_size(to.depth));
     if (row + kStrip <= to.rows) {

@@ -12,7 +12,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace bertrand::cpu::HWY_NAMESPACE {
 
-/// f32 to bf16, to nearest even.
+/// f32 to bf16, to nearest even; what is not a number stays none, whatever its bits.
 template <class D>
 HWY_INLINE void store_rounded(D, hn::Vec<D> x, uint16_t* y) {
   const hn::RebindToUnsigned<D> words;
@@ -20,7 +20,9 @@ HWY_INLINE void store_rounded(D, hn::Vec<D> x, uint16_t* y) {
   const auto bits = hn::BitCast(words, x);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1U));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(words, 0x7FFFU))));
-  hn::StoreU(hn::TruncateTo(halves, rounded), halves, y);
+  const auto nan = hn::RebindMask(words, hn::IsNaN(x));
+  const auto stored = hn::IfThenElse(nan, hn::Set(words, 0x7FC0U), rounded);
+  hn::StoreU(hn::TruncateTo(halves, stored), halves, y);
 }
 
 /// x to the columns of y from i on.

@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "engine/cpu/flush_denormals.h"
 #include "engine/cpu/packed.h"
 #include "engine/cpu/products.h"
 
@@ -167,7 +166,6 @@ void Network::round_rows_to_bf16() {
 
 ThreadPool::Body Network::of_blocks(std::function<void(const Block&)> body) {
   return [this, body = std::move(body)](size_t index, unsigned worker) {
-    const FlushDenormals flush;
     const size_t begin = index * block_rows_;
     body({index, begin, std::min(tokens_, begin + block_rows_), worker});
   };
@@ -182,7 +180,6 @@ ThreadPool::Body Network::of_heads(
   return [this, index, body = std::move(body)](size_t task, unsigned worker) {
     Layer& state = layer(index);
     const Rows<float>& qkv = state.qkv;
-    const FlushDenormals flush;
     const size_t window = windows_by_length_[task / heads()];
     const size_t head = task % heads();
     const auto first = static_cast<size_t>(batch_->offsets[window]);

@@ -2,7 +2,6 @@
 #include <utility>
 
 #include "engine/cpu/bf16.h"
-#include "engine/cpu/flush_denormals.h"
 #include "engine/cpu/network.h"
 #include "engine/cpu/packed.h"
 #include "engine/cpu/products.h"
@@ -68,7 +67,6 @@ void Network::weight_gradients_in_panels(TaskList& tasks, std::span<const Weight
   const size_t count = tiles.size();
   tasks.add(count, [this, tiles = std::move(tiles), gradients, accumulate](size_t task,
                                                                            unsigned worker) {
-    const FlushDenormals flush;
     const Tile& tile = tiles[task];
     const auto& [weight, dout, column, in] = tile.source;
     if (bf16_) {

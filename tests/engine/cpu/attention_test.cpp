@@ -80,7 +80,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Attention,
                                                           size_t{27}, size_t{32}, size_t{64}),
                                           testing::Values(size_t{1}, size_t{2}, size_t{17},
                                                           size_t{48}, size_t{49}, size_t{129},
-                                                          size_t{512}),
+                                                          size_t{250}, size_t{512}),
                                           testing::Values(0.0, 0.2)));
 
 class AttentionBackward : public testing::TestWithParam<std::tuple<size_t, size_t, double>> {};
@@ -123,10 +123,18 @@ INSTANTIATE_TEST_SUITE_P(
                      testing::Values(size_t{1}, size_t{2}, size_t{19}, size_t{48}, size_t{65}),
                      testing::Values(0.0, 0.2)));
 
-/// The lengths of real windows: many blocks of rows and columns.
+/// The lengths of real windows: many blocks of rows and columns. 256 and 512 floats are whole KB.
 INSTANTIATE_TEST_SUITE_P(LongWindows, AttentionBackward,
                          testing::Combine(testing::Values(size_t{32}),
-                                          testing::Values(size_t{384}, size_t{512}),
+                                          testing::Values(size_t{250}, size_t{384}, size_t{512}),
+                                          testing::Values(0.0, 0.2)));
+
+/// The same of a head.
+INSTANTIATE_TEST_SUITE_P(WideHeads, Attention,
+                         testing::Combine(testing::Values(size_t{256}), testing::Values(size_t{50}),
+                                          testing::Values(0.0, 0.2)));
+INSTANTIATE_TEST_SUITE_P(WideHeads, AttentionBackward,
+                         testing::Combine(testing::Values(size_t{256}), testing::Values(size_t{50}),
                                           testing::Values(0.0, 0.2)));
 
 }  // namespace

@@ -153,6 +153,36 @@ TEST(Engine, NanGradientMovesNothing) {
   EXPECT_EQ(engine->steps(), 0U);
 }
 
+/// A row of the word embeddings that no window has for long has such moments: they would stay so
+/// small, and slow, for good.
+TEST(Engine, DenormalMomentsBecomeZero) {
+  const auto engine = small_engine(small_config(2, 16));
+  for (const Moment moment : {Moment::first, Moment::second}) {
+    engine->load_moments(
+        moment,
+        [](const ParameterInfo&, std::span<float> values) {
+          std::fill(values.begin(), values.end(), 1e-39F);
+        },
+        /*steps=*/1);
+  }
+  Batch batch;
+  batch.packed.add(std::vector<int32_t>{1, 2, 3}, /*segment_begin=*/1, /*key=*/0);
+  batch.targets = {{1}, {2}};
+  engine->backward(batch.packed, batch.targets, Dropout(), 1);
+  engine->step(1e-3, OptimizerSettings());
+  for (const Moment moment : {Moment::first, Moment::second}) {
+    engine->store_moments(moment, [](const ParameterInfo& info, std::span<const float> values) {
+      if (info.name.ends_with("word_embeddings.weight")) {
+        EXPECT_EQ(values.back(), 0);
+        EXPECT_NE(values[values.size() / 50], 0) << "of a word that is there";
+      }
+      for (const float value : values) {
+        ASSERT_NE(std::fpclassify(value), FP_SUBNORMAL) << info.name;
+      }
+    });
+  }
+}
+
 TEST(Engine, StateStoredAndLoadedGoesOnBitForBit) {
   const BertConfig config = small_config(2, 16);
   const Batch batch = batch_of({40, 13});

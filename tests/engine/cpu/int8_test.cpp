@@ -54,8 +54,8 @@ std::vector<float> int8_product(const Shape& shape, const std::vector<float>& a,
   return c;
 }
 
-const std::vector<Shape> all_shapes = {{1, 1, 1},   {1, 64, 4},    {5, 65, 7},     {6, 128, 64},
-                                       {7, 33, 30}, {13, 96, 385}, {29, 130, 1536}};
+const std::vector<Shape> all_shapes = {{0, 200, 9},  {1, 1, 1},   {1, 64, 4},    {5, 65, 7},
+                                       {6, 128, 64}, {7, 33, 30}, {13, 96, 385}, {29, 130, 1536}};
 
 TEST_P(Int8, IsNearTheProductOfFloats) {
   for (const Shape& shape : all_shapes) {

@@ -322,6 +322,22 @@ TEST_P(Kernels, Bf16RoundsToNearestEven) {
   EXPECT_NEAR(back(6), 3.0e38F, 2e36F);
 }
 
+TEST_P(Kernels, Bf16KeepsWhatIsNoNumber) {
+  for (const uint32_t bits : {0x7F800001U, 0x7FFFFFFFU, 0xFF800001U, 0xFFFFFFFFU}) {
+    const std::vector<float> x(37, std::bit_cast<float>(bits));
+    std::vector<uint16_t> y(x.size());
+    cpu::to_bf16(x.size(), x.data(), y.data());
+    for (const uint16_t half : y) {
+      ASSERT_TRUE(std::isnan(std::bit_cast<float>(static_cast<uint32_t>(half) << 16))) << bits;
+    }
+  }
+  const std::vector<float> infinite = {std::numeric_limits<float>::infinity(),
+                                       -std::numeric_limits<float>::infinity()};
+  std::vector<uint16_t> y(2);
+  cpu::to_bf16(2, infinite.data(), y.data());
+  EXPECT_EQ(y, (std::vector<uint16_t>{0x7F80, 0xFF80}));
+}
+
 /// What is written rounded is what is written as f32, rounded.
 TEST_P(Kernels, RowsGoWhereTheyAreWanted) {
   using Write = std::function<void(size_t columns, cpu::RowTarget)>;

@@ -71,6 +71,13 @@ TEST_P(Packed, ProductsOfAllShapes) {
 }
 
 /// A row's result has the same bits whatever other rows it is computed with.
+TEST_P(Packed, NoRowsAreNoWork) {
+  const size_t n = 2 * cpu::panel_width() + 1;
+  const Weights weights(n, 5);
+  cpu::multiply(cpu::PackedProduct{0, n, 5, nullptr, 5, weights.panels.data(), /*bias=*/nullptr,
+                                   nullptr, n, /*accumulate=*/false});
+}
+
 TEST_P(Packed, RowsDoNotDependOnEachOther) {
   constexpr size_t kRows = 31;
   constexpr size_t kSize = 300;

@@ -4,10 +4,10 @@
 #include <xmmintrin.h>
 #endif
 
-namespace bertrand::cpu {
+namespace bertrand {
 
-/// Denormal numbers cost a hundred times the normal ones and mean nothing here: they count as 0
-/// while this lives, and the caller's setting comes back after.
+/// Denormal numbers cost a hundred times the normal ones and mean nothing here: on this thread they
+/// count as 0 while this lives, and the setting from before comes back after.
 class FlushDenormals {
  public:
 #if defined(__SSE__)
@@ -27,4 +27,4 @@ class FlushDenormals {
   [[maybe_unused]] unsigned before_ = 0;
 };
 
-}  // namespace bertrand::cpu
+}  // namespace bertrand
