@@ -1,83 +1,31 @@
 #include "measure/measure.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <random>
 #include <vector>
 
 #include "base/thread_pool.h"
 #include "engine/cpu/cpu_engine.h"
+#include "measure/blocks.h"
+#include "measure/seconds.h"
 
 namespace bertrand::measure {
 namespace {
 
-double time(const std::function<void()>& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+/// Samples R as long as `config` and `options` live.
+Blocks blocks_with(const BertConfig& config, const Options& options) {
+  return Blocks([&config, &options] {
+    return measure_rates(config, options.threads, /*repeats=*/options.quick ? 2 : 20);
+  });
 }
-
-double median(std::span<const double> values) { return quantile(values, 0.5); }
-
-/// Samples of the machine's rates around timed blocks.
-class Blocks {
- public:
-  Blocks(const BertConfig& config, const Options& options)
-      : config_(config), options_(options), before_(sample()) {}
-
-  /// Times a block of `gflop` useful work in `windows` windows.
-  void run(double gflop, double windows, const std::function<void()>& work) {
-    add(gflop, windows, time(work));
-  }
-
-  /// The same for a block that was timed otherwise, since the last one.
-  void add(double gflop, double windows, double seconds) {
-    const Rates after = sample();
-    const Rates best = {std::max(before_.product, after.product), std::max(before_.fma, after.fma)};
-    before_ = after;
-    product_.push_back(best.product);
-    fma_.push_back(best.fma);
-    gflops_.push_back(gflop / seconds);
-    fraction_.push_back(gflop / seconds / best.product);
-    windows_ += windows;
-    seconds_ += seconds;
-  }
-
-  const std::vector<double>& fractions() const { return fraction_; }
-
-  Result result() const {
-    Result result;
-    result.fraction = median(fraction_);
-    result.gflops = median(gflops_);
-    result.windows_per_second = windows_ / seconds_;
-    result.seconds = seconds_;
-    result.rates = {median(product_), median(fma_)};
-    result.valid = result.rates.product >= kLeastShare * result.rates.fma;
-    return result;
-  }
-
- private:
-  Rates sample() const {
-    const int repeats = options_.quick ? 2 : 20;
-    return {product_rate(config_, options_.threads, repeats), fma_rate(options_.threads, repeats)};
-  }
-
-  const BertConfig& config_;
-  const Options& options_;
-  Rates before_;
-  std::vector<double> product_, fma_, gflops_, fraction_;
-  double windows_ = 0;
-  double seconds_ = 0;
-};
 
 Result measure_inference(const BertConfig& config, Engine& engine, const Options& options,
                          std::mt19937& random) {
   const std::vector<Block> blocks = blocks_of(Work::inference, options.quick);
   engine.forward(random_batches(blocks[0].lengths, kBatchTokens, random).front());
-  Blocks timed(config, options);
+  Blocks timed = blocks_with(config, options);
   for (const Block& block : blocks) {
     const std::vector<PackedBatch> batches = random_batches(block.lengths, kBatchTokens, random);
     const Lengths lengths = lengths_of(block.lengths);
@@ -98,7 +46,7 @@ Result measure_training(const BertConfig& config, Work work, Engine& engine, con
   warm_up.batches.resize(1);  // of its parts, which are alike, the first is the largest
   warm_up.targets.resize(1);
   train(engine, warm_up, made++);
-  Blocks timed(config, options);
+  Blocks timed = blocks_with(config, options);
   for (const Block& block : blocks) {
     const std::vector<TrainingStep> steps = training_steps(block, random);
     const Lengths lengths = lengths_of(block.lengths);
@@ -121,22 +69,21 @@ Result measure_latency(const BertConfig& config, size_t tokens, Engine& engine,
   forward();
   ThreadPool pool(options.threads);
   time_fma_loop(pool, kProbe);
-  const double once = std::min(time(forward), time(forward));
+  const double once = std::min(seconds_of(forward), seconds_of(forward));
   const auto steps = std::max(1L, std::lround(once / time_fma_loop(pool, kProbe) * kProbe));
   const int count = options.quick ? 5 : static_cast<int>(std::clamp(kSeconds / once, 50.0, 1000.0));
 
-  Blocks timed(config, options);
+  Blocks timed = blocks_with(config, options);
   std::vector<double> windows;
   std::vector<double> loops;
   for (int i = 0; i < count; ++i) {
-    windows.push_back(time(forward));
+    windows.push_back(seconds_of(forward));
     loops.push_back(time_fma_loop(pool, steps));
   }
-  const double middle = median(windows);
-  timed.add(useful_work(config, lengths_of(lengths)), 1, middle);
+  const Latency latency = latency_of(windows, loops);
+  timed.add(useful_work(config, lengths_of(lengths)), 1, latency.median);
   Result result = timed.result();
-  result.latency = {middle, quantile(windows, 0.99),
-                    std::max(0.0, quantile(loops, 0.99) - median(loops))};
+  result.latency = latency;
   return result;
 }
 
@@ -150,8 +97,8 @@ Result measure_scaling(const BertConfig& config, Engine& engine, const Options& 
   for (Engine* each : {&engine, one.get()}) {
     each->forward(random_batches(blocks[0].lengths, kBatchTokens, random).front());
   }
-  Blocks on_all(config, options);
-  Blocks on_one(config, of_one);
+  Blocks on_all = blocks_with(config, options);
+  Blocks on_one = blocks_with(config, of_one);
   for (const Block& block : blocks) {
     const std::vector<PackedBatch> batches = random_batches(block.lengths, kBatchTokens, random);
     const Lengths lengths = lengths_of(block.lengths);
@@ -171,7 +118,7 @@ Result measure_scaling(const BertConfig& config, Engine& engine, const Options& 
   }
   Result result = on_all.result();
   result.valid = result.valid && on_one.result().valid;
-  result.scaling = median(ratios);
+  result.scaling = quantile(ratios, 0.5);
   return result;
 }
 

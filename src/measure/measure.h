@@ -27,6 +27,9 @@ struct Latency {
   double spread() const { return (percentile_99 - machine_excess) / median; }
 };
 
+/// Of the seconds of windows, and of register loops that ran in turns with them; neither empty.
+Latency latency_of(std::span<const double> windows, std::span<const double> loops);
+
 /// What one work came to. Rates are in GFLOP/s.
 struct Result {
   double fraction = 0;            ///< F / (time x R), the median over blocks

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
+#include <cmath>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -11,95 +13,112 @@
 #include "engine/cpu/packed.h"
 #include "engine/cpu/products.h"
 #include "measure/fma_loop.h"
+#include "measure/seconds.h"
 
 namespace bertrand::measure {
 namespace {
 
-/// Times a packed f32 product on the calling thread, the best of some repeats, in seconds.
-using ProductTimer = double (*)(const cpu::ProductShape& shape, int repeats);
+/// A packed f32 product of made-up numbers, on the thread that calls it.
+using Product = std::function<void()>;
 
 /// The engine's own, in blocks of rows as it works.
-double time_own_product(const cpu::ProductShape& shape, int repeats) {
-  constexpr size_t kBlock = cpu::kMostBlockRows;
-  cpu::Rows<float> in;
-  cpu::Rows<float> out;
-  cpu::Aligned<float> panels;
-  in.reserve(shape.m, shape.k);
-  out.reserve(shape.m, shape.n);
-  std::fill_n(in.row(0), shape.m * in.stride(), 0.5F);
+Product own_product(const cpu::ProductShape& shape) {
+  struct Operands {
+    cpu::Rows<float> in, out;
+    cpu::Aligned<float> panels;
+  };
+  const auto operands = std::make_shared<Operands>();
+  operands->in.reserve(shape.m, shape.k);
+  operands->out.reserve(shape.m, shape.n);
+  std::fill_n(operands->in.row(0), shape.m * operands->in.stride(), 0.5F);
   const size_t size = cpu::panels_size(shape.k, shape.n, cpu::panel_width());
-  panels.reserve(size);
-  std::fill_n(panels.data(), size, 0.5F);
-  double best = std::numeric_limits<double>::infinity();
-  for (int repeat = 0; repeat < repeats; ++repeat) {
-    const auto begin = std::chrono::steady_clock::now();
+  operands->panels.reserve(size);
+  std::fill_n(operands->panels.data(), size, 0.5F);
+  return [shape, operands] {
+    constexpr size_t kBlock = cpu::kMostBlockRows;
+    auto& [in, out, panels] = *operands;
     for (size_t row = 0; row < shape.m; row += kBlock) {
       cpu::multiply(cpu::PackedProduct{std::min(kBlock, shape.m - row), shape.n, shape.k,
                                        in.row(row), in.stride(), panels.data(), /*bias=*/nullptr,
                                        out.row(row), out.stride(), /*accumulate=*/false});
     }
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    best = std::min(best, taken.count());
-  }
-  return best;
+  };
 }
 
-/// All products known. R is the rate of the fastest of them, so that a library that is slow on some
-/// processor does not make the fractions look good there.
-constexpr std::array<ProductTimer, 2> kProducts = {cpu::time_packed_product, time_own_product};
+/// Times of one shape on one thread, the best of some repeats.
+struct Best {
+  /// Of all products known, in seconds. R is the rate of the fastest of them, so that a library that
+  /// is slow on some processor does not make the fractions look good there.
+  std::array<double, 2> products = {kNever, kNever};
+  double loop = kNever;  ///< of the register loop, in seconds a floating point operation
 
-constexpr long kFmaSteps = 200'000;
+  static constexpr double kNever = std::numeric_limits<double>::infinity();
+};
 
-double largest(const std::vector<double>& values) {
-  return *std::max_element(values.begin(), values.end());
+/// The register loop, so many steps; tells how many a second.
+double run_loop(double steps, Best& best) {
+  const long whole = std::max(1L, std::lround(steps));
+  float sum = 0;
+  double flop = 0;
+  const double seconds = seconds_of([&] { flop = fma_loop(whole, sum); });
+  best.loop = std::min(best.loop, seconds / flop);
+  return static_cast<double>(whole) / seconds;
+}
+
+Best measure_shape(const cpu::ProductShape& shape, int repeats) {
+  constexpr double kProbe = 100'000;  // steps of the loop, a fraction of a millisecond
+  const std::array<Product, 2> products = {own_product(shape), cpu::packed_product(shape)};
+  Best best;
+  Best probe;  // too short to count
+  double rate = run_loop(kProbe, probe);
+  for (int repeat = 0; repeat < repeats; ++repeat) {
+    double shortest = Best::kNever;
+    for (size_t i = 0; i < products.size(); ++i) {
+      const double seconds = seconds_of(products[i]);
+      best.products[i] = std::min(best.products[i], seconds);
+      shortest = std::min(shortest, seconds);
+    }
+    rate = run_loop(rate * shortest, best);
+  }
+  return best;
 }
 
 }  // namespace
 
-double product_rate(const BertConfig& config, unsigned threads, int repeats) {
+Rates measure_rates(const BertConfig& config, unsigned threads, int repeats) {
   constexpr size_t kRows = 2048;
   const auto hidden = static_cast<size_t>(config.hidden_size);
   const auto wide = static_cast<size_t>(config.intermediate_size);
   ThreadPool pool(threads);
-  double best = 0;
+  Rates rates;
   for (const auto& [n, k] : {std::pair{3 * hidden, hidden}, std::pair{hidden, hidden},
                              std::pair{wide, hidden}, std::pair{hidden, wide}}) {
     const cpu::ProductShape shape{std::max<size_t>(1, kRows / threads), n, k};
-    for (const ProductTimer timer : kProducts) {
-      std::vector<double> seconds(threads);
-      // one item a thread, so that all run at the same time
-      pool.for_each(threads, [&](size_t item, unsigned) { seconds[item] = timer(shape, repeats); });
-      const double flop = 2.0 * static_cast<double>(shape.m * threads * n * k);
-      best = std::max(best, 1e-9 * flop / largest(seconds));
+    std::vector<Best> of_threads(threads);
+    // one item a thread, so that all run at the same time
+    pool.for_each(threads, [&](size_t item, unsigned) {
+      of_threads[item] = measure_shape(shape, repeats);
+    });
+    Best slowest = {{0, 0}, 0};
+    for (const Best& best : of_threads) {
+      for (size_t i = 0; i < best.products.size(); ++i) {
+        slowest.products[i] = std::max(slowest.products[i], best.products[i]);
+      }
+      slowest.loop = std::max(slowest.loop, best.loop);
     }
+    const double flop = 2.0 * static_cast<double>(shape.m * threads * n * k);
+    const double seconds = *std::min_element(slowest.products.begin(), slowest.products.end());
+    rates.product = std::max(rates.product, 1e-9 * flop / seconds);
+    rates.fma = std::max(rates.fma, 1e-9 * threads / slowest.loop);
   }
-  return best;
-}
-
-double fma_rate(unsigned threads, int repeats) {
-  ThreadPool pool(threads);
-  std::vector<double> seconds(threads);
-  std::vector<double> flop(threads);
-  pool.for_each(threads, [&](size_t item, unsigned) {
-    float sum = 0;
-    double best = 0;
-    for (int repeat = 0; repeat < repeats; ++repeat) {
-      sum = 0;
-      const auto begin = std::chrono::steady_clock::now();
-      flop[item] = fma_loop(kFmaSteps, sum);
-      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-      best = repeat == 0 ? taken.count() : std::min(best, taken.count());
-    }
-    seconds[item] = best;
-  });
-  return 1e-9 * flop[0] * threads / largest(seconds);
+  return rates;
 }
 
 double time_fma_loop(ThreadPool& pool, long steps) {
   std::vector<float> sums(pool.size(), 0.0F);
-  const auto begin = std::chrono::steady_clock::now();
-  pool.for_each(pool.size(), [&](size_t item, unsigned) { fma_loop(steps, sums[item]); });
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return seconds_of([&] {
+    pool.for_each(pool.size(), [&](size_t item, unsigned) { fma_loop(steps, sums[item]); });
+  });
 }
 
 }  // namespace bertrand::measure

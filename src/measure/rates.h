@@ -11,17 +11,15 @@ struct Rates {
   double fma = 0;      ///< multiply-adds on registers alone, the machine's limit
 };
 
-/// R: the best rate of the model's four forward products (query-key-value, attention output, and
+/// R is the best rate of the model's four forward products (query-key-value, attention output, and
 /// the two of the feed-forward part) at 2048 rows in f32 with packed weights, the best of `repeats`
 /// on `threads` threads that each compute their share of the rows, by oneDNN or by the engine's own
-/// product, whichever is faster.
-double product_rate(const BertConfig& config, unsigned threads, int repeats);
+/// product, whichever is faster. In turns with them runs a loop that multiplies and adds f32 vectors
+/// on registers alone, by the widest instructions the processor has, as long each time as a product:
+/// what else the machine does meets both alike.
+Rates measure_rates(const BertConfig& config, unsigned threads, int repeats);
 
-/// The rate of a loop that multiplies and adds f32 vectors on registers alone, by the widest
-/// instructions the processor has, the best of `repeats` on `threads` threads at once.
-double fma_rate(unsigned threads, int repeats);
-
-/// Seconds that the same loop takes on all threads of `pool` at once for `steps` steps each: work
+/// Seconds that the loop takes on all threads of `pool` at once for `steps` steps each: work
 /// of a fixed size that no memory and no cache slows down.
 double time_fma_loop(ThreadPool& pool, long steps);
 

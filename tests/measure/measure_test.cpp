@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "measure/blocks.h"
 #include "measure/fma_loop.h"
 #include "measure/rates.h"
 #include "measure/squad_lengths.h"
@@ -115,10 +116,50 @@ TEST(FmaLoop, ComputesWhatItCounts) {
 }
 
 TEST(Rates, AreMeasured) {
-  EXPECT_GT(fma_rate(2, 2), 0);
-  EXPECT_GT(product_rate(mini_lm(), 2, 1), 0);
+  const Rates rates = measure_rates(mini_lm(), 2, 1);
+  EXPECT_GT(rates.fma, 0);
+  EXPECT_GT(rates.product, 0);
   ThreadPool pool(2);
   EXPECT_GT(time_fma_loop(pool, 1000), 0);
+}
+
+TEST(Blocks, AreHeldAgainstTheBetterOfTheSamplesAroundThem) {
+  std::vector<Rates> samples = {{100, 110}, {200, 210}, {50, 300}, {50, 60}};
+  size_t taken = 0;
+  Blocks blocks([&] { return samples.at(taken++); });
+  blocks.add(/*gflop=*/300, /*windows=*/4, /*seconds=*/2);  // 150 GFLOP/s between 100 and 200
+  blocks.add(100, 4, 1);                                    // between 200 and 50
+  blocks.add(40, 4, 1);                                     // between 50 and 50
+  EXPECT_EQ(taken, samples.size());
+  EXPECT_EQ(blocks.fractions(), (std::vector<double>{0.75, 0.5, 0.8}));
+  const Result result = blocks.result();
+  EXPECT_EQ(result.fraction, 0.75);
+  EXPECT_EQ(result.gflops, 100);
+  EXPECT_EQ(result.seconds, 4);
+  EXPECT_EQ(result.windows_per_second, 3);
+  EXPECT_EQ(result.rates.product, 200);
+  EXPECT_EQ(result.rates.fma, 300);
+  EXPECT_FALSE(result.valid) << "200 is less than nine tenths of 300";
+}
+
+TEST(Blocks, AreValidFromNineTenthsOn) {
+  for (const double product : {89.0, 91.0}) {
+    Blocks blocks([&] { return Rates{product, 100}; });
+    blocks.run(1, 1, [] {});
+    EXPECT_EQ(blocks.result().valid, product > 90);
+  }
+}
+
+TEST(Latency, ExcessOfTheMachineIsTakenOff) {
+  std::vector<double> windows(100, 2);
+  std::vector<double> loops(100, 3);
+  windows[0] = windows[1] = 5;
+  loops[0] = loops[1] = 4;
+  const Latency latency = latency_of(windows, loops);
+  EXPECT_EQ(latency.median, 2);
+  EXPECT_EQ(latency.percentile_99, 5);
+  EXPECT_EQ(latency.machine_excess, 1);
+  EXPECT_EQ(latency.spread(), 2);
 }
 
 TEST(Measure, GivesFiguresThatFitEachOther) {

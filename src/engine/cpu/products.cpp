@@ -1,9 +1,7 @@
 #include "engine/cpu/products.h"
 
 #include <algorithm>
-#include <chrono>
 #include <compare>
-#include <limits>
 #include <map>
 #include <omp.h>
 #include <string>
@@ -145,17 +143,16 @@ void multiply(const ProductShape& shape, MatrixBf16 a, MatrixBf16 b, float* c, s
   }
 }
 
-double time_packed_product(const ProductShape& shape, int repeats) {
-  const OneThread one_thread;
+std::function<void()> packed_product(const ProductShape& shape) {
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   dnnl::stream stream(engine);
   const auto f32 = memory::data_type::f32;
   const auto plain = memory::format_tag::ab;
+  const OneThread one_thread;  // what is described for one thread is packed for it
   const dnnl::matmul::primitive_desc description =
       describe(engine, memory::desc({dim(shape.m), dim(shape.k)}, f32, plain),
                memory::desc({dim(shape.k), dim(shape.n)}, f32, memory::format_tag::any),
                memory::desc({dim(shape.m), dim(shape.n)}, f32, plain));
-  const dnnl::matmul product(description);
   std::unordered_map<int, memory> operands;
   for (const auto& [role, layout] : {std::pair{DNNL_ARG_SRC, description.src_desc()},
                                      std::pair{DNNL_ARG_WEIGHTS, description.weights_desc()},
@@ -165,15 +162,11 @@ double time_packed_product(const ProductShape& shape, int repeats) {
                 0.5F);
     operands.emplace(role, operand);
   }
-  double best = std::numeric_limits<double>::infinity();
-  for (int repeat = 0; repeat < repeats; ++repeat) {
-    const auto begin = std::chrono::steady_clock::now();
+  return [product = dnnl::matmul(description), stream, operands]() mutable {
+    const OneThread on_one_thread;
     product.execute(stream, operands);
     stream.wait();
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    best = std::min(best, taken.count());
-  }
-  return best;
+  };
 }
 
 std::map<std::string, std::string> library_versions() {
