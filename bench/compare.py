@@ -1,6 +1,9 @@
 """Measures Bertrand and its peers in turns; started by bench/compare, which describes the flags."""
 
 import json
+import math
+import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -12,9 +15,30 @@ import compare_models
 import compare_report
 from compare_base import HERE, Comparison, Failed
 from compare_flags import parse_flags
-from compare_report import MOST_SPREAD, floor_of
+from compare_report import MOST_F1_LOST, MOST_SPREAD, floor_of
 
 PEERS_INT8 = ["torch", "onnxruntime"]
+EMBEDDED = HERE.parent / "models/minilm-l6-squad"
+CLEARLY = 1.25  # times as slow
+
+
+def fastest(choices, seconds, rounds=3):
+    """The choice of which the least of so many times `seconds(choice)` is least; one that is clearly
+    slower is not tried again."""
+    least = dict.fromkeys(choices, math.inf)
+    left = list(choices)
+    for _ in range(rounds):
+        for choice in left:
+            least[choice] = min(least[choice], seconds(choice))
+        left = [choice for choice in left if least[choice] <= CLEARLY * min(least.values())]
+        if len(left) == 1:
+            break
+    return min(left, key=least.get)
+
+
+def spread(count, pairs):
+    """So many of `count` places, even: the second, middle and last but one of 12, say."""
+    return [(2 * i + 1) * count // (2 * pairs) for i in range(pairs)]
 
 
 def batch_of(lengths, index, size):
@@ -28,7 +52,7 @@ class NativeComparison(Comparison):
 
     def __init__(self, flags, about):
         super().__init__(flags, about)
-        self.threads = {}  # best of a peer, by (peer, model)
+        self.threads = {}  # best of a peer, by (peer, model, work, precision)
         self.product = {}  # R of a model, in FLOP/s, where it was measured
 
     def add_pairs(self, model, what, peer, times, floor, precision, lengths):
@@ -47,58 +71,64 @@ class NativeComparison(Comparison):
         return self.pairs(lambda i: tuple(statistics.median(side.seconds("latency", tokens, turns))
                                           for side in (ours, other)))  # fmt: skip
 
-    def set_threads(self, peer, model, seconds):
+    def set_threads(self, peer, model, work, precision, seconds):
         """The peer's best of one thread and all; `seconds()` times some of its work. What PyTorch
         compiled is compiled anew for another count: it takes PyTorch's."""
-        key = (peer.name, model)
-        if peer.name == "torch-compile":
-            key = ("torch", model)
+        key = (peer.name.removesuffix("-compile"), model, work, precision)
         counts = sorted({1, self.flags.threads}, reverse=True)
+
+        def try_count(count):
+            peer.ask("threads", count)
+            seconds()
+            return seconds()
+
         if key not in self.threads and not self.flags.quick and peer.name != "torch-compile":
-            taken = {}
-            for count in counts:
-                peer.ask("threads", count)
-                seconds()
-                taken[count] = seconds()
-            self.threads[key] = min(taken, key=taken.get)
+            self.threads[key] = fastest(counts, try_count)
         count = self.threads.get(key, self.flags.threads)
         if len(counts) > 1:
             peer.ask("threads", count)
         return f"{count} thread{'s' if count > 1 else ''}"
 
-    def best_batch(self, peer, pad, stride):
-        """The peer's best number of windows at once; also its warm-up."""
+    def best_batch(self, peer, pad, turn):
+        """The peer's best number of windows at once, by a turn as those that count; also its warm-up."""
         sizes = [8] if self.flags.quick else [8, 32] if peer.name == "torch-compile" else [1, 8, 32]
         for size in sizes:
-            peer.seconds("inference", 0, stride * 8, size, pad)
-        return min(sizes, key=lambda size: peer.seconds("inference", 0, stride * 8, size, pad))
+            peer.seconds("inference", turn[0], 10, size, pad)
+        if len(sizes) == 1:
+            return sizes[0]
+        return fastest(sizes, lambda size: peer.seconds("inference", *turn, size, pad), rounds=2)
 
-    def stride(self, model):
-        """Every so many of the 319 windows a turn."""
-        return 60 if self.flags.quick else 4 if model == "minilm" else 12
+    def turns(self, model):
+        """First and stride of the groups of windows of each turn, out of ten that hold all 319: half of
+        them, of BERT-base a fifth, of lengths from one end to the other."""
+        stride = 10 if self.flags.quick else 2 if model == "minilm" else 5
+        return [(first, stride) for first in spread(stride, self.flags.pairs)]
 
     def infer(self, model, name, precision, pads):
-        stride = self.stride(model)
+        turns = self.turns(model)
+        lengths = compare_models.lengths("kInferenceLengths")
         with self.ours(model, "inference.txt", precision) as ours, \
                 self.peer(name, model, "inference.txt", precision) as peer:  # fmt: skip
             if not self.flags.quick or name != "torch-compile":
                 self.check_logits(model, ours, peer, precision)
+            ours.seconds("inference", 9, 10)
+            threads = self.set_threads(peer, model, "inference", precision,
+                                       lambda: peer.seconds("inference", 5, 10, 8, 0))  # fmt: skip
             for what, pad in pads:
-                threads = self.set_threads(
-                    peer, model, lambda: peer.seconds("inference", 0, stride * 8, 8, pad))  # fmt: skip
-                size = self.best_batch(peer, pad, stride)
-                times = self.pairs(lambda i: (ours.seconds("inference", i, stride),
-                                              peer.seconds("inference", i, stride, size, pad)))  # fmt: skip
-                lengths = compare_models.lengths("kInferenceLengths")
+                size = self.best_batch(peer, pad, turns[len(turns) // 2])
+                times = self.pairs(lambda i: (ours.seconds("inference", *turns[i]),
+                                              peer.seconds("inference", *turns[i], size, pad)))  # fmt: skip
                 self.add_pairs(model, f"inference, {what}", f"{name}, {threads}, batch {size}", times,
                                floor_of(model, what, precision), precision,
-                               [lengths[i::stride] for i in range(self.flags.pairs)])  # fmt: skip
+                               [compare_models.grouped(lengths, *turn) for turn in turns])  # fmt: skip
 
     def answer_one(self, model, name, precision):
         with self.ours(model, "inference.txt", precision) as ours, \
                 self.peer(name, model, "inference.txt", precision) as peer:  # fmt: skip
-            threads = self.set_threads(
-                peer, model, lambda: statistics.median(peer.seconds("latency", 128, 3)))  # fmt: skip
+            if not self.flags.quick or name != "torch-compile":
+                self.check_logits(model, ours, peer, precision)
+            threads = self.set_threads(peer, model, "latency", precision,
+                                       lambda: statistics.median(peer.seconds("latency", 128, 5)))  # fmt: skip
             for tokens in (128, 384):
                 self.add_pairs(model, f"latency, {tokens} tokens", f"{name}, {threads}",
                                self.latency_pairs(ours, peer, tokens),
@@ -123,13 +153,13 @@ class NativeComparison(Comparison):
             self.try_to(f"int8 latency of {model} by {name}", self.answer_one, model, name, "int8")
 
     def own_int8(self, model):
-        stride = self.stride(model)
+        turns = self.turns(model)
         with self.ours(model, "inference.txt", "int8") as int8, \
                 self.ours(model, "inference.txt", "fp32") as fp32:  # fmt: skip
             for side in (int8, fp32):
-                side.seconds("inference", 0, stride)
+                side.seconds("inference", 9, 10)
             self.add(model, "inference, sorted", "Bertrand, fp32",
-                     self.pairs(lambda i: tuple(side.seconds("inference", i, stride)
+                     self.pairs(lambda i: tuple(side.seconds("inference", *turns[i])
                                                 for side in (int8, fp32))),
                      floor_of(model, "own int8", "int8"), precision="int8")  # fmt: skip
             for tokens in (128, 384):
@@ -144,8 +174,7 @@ class NativeComparison(Comparison):
             side.ask("train", 0, 7, batch, 2, 0, 0)
         lengths = compare_models.lengths("kTrainingLengths")
         stride = len(lengths) // batch // steps
-        first = 1 if steps > 1 else stride // 3
-        begins = [i * first + (steps == 1) for i in range(self.flags.pairs)]
+        begins = spread(stride, self.flags.pairs)
         times = self.pairs(lambda i: tuple(
             side.seconds("train", begins[i], stride, batch, steps, 0, 0)
             for side in (ours, other)))  # fmt: skip
@@ -158,7 +187,10 @@ class NativeComparison(Comparison):
         precision = self.flags.precision
         with self.ours(model, "training.txt", precision) as ours, \
                 self.peer(name, model, "training.txt", precision) as peer:  # fmt: skip
-            threads = self.set_threads(peer, model, lambda: peer.seconds("train", 0, 1, 4, 1, 0, 0))
+            if not self.flags.quick or name != "torch-compile":
+                self.check_logits(model, ours, peer, precision)
+            threads = self.set_threads(peer, model, "training", precision,
+                                       lambda: peer.seconds("train", 0, 1, 4, 1, 0, 0))  # fmt: skip
             times, lengths = self.training_pairs(model, ours, peer)
             self.add_pairs(model, f"training, batches of {batch}", f"{name}, {threads}", times,
                            floor_of(model, "train", precision), precision, lengths)  # fmt: skip
@@ -167,12 +199,13 @@ class NativeComparison(Comparison):
             # BERT-base's 12,288 tokens at once would take PyTorch more than 20 GB.
             parts = 4 if model == "bert-base" and batch == 32 else 1
             peer.ask("train", 0, 1, 2, 1, 0, 384)
-            times = self.pairs(lambda i: (ours.seconds("train", 5 + i, 1, batch, 1, 0),
-                                          peer.seconds("train", 5 + i, 1, batch, 1, 0, 384, parts)))  # fmt: skip
             lengths = compare_models.lengths("kTrainingLengths")
+            begins = spread(len(lengths) // batch, self.flags.pairs)
+            times = self.pairs(lambda i: (ours.seconds("train", begins[i], 1, batch, 1, 0),
+                                          peer.seconds("train", begins[i], 1, batch, 1, 0, 384, parts)))  # fmt: skip
             self.add_pairs(model, f"training, {batch}, padded", f"{name}, {threads}", times,
                            floor_of(model, "train-padded", precision), precision,
-                           [batch_of(lengths, 5 + i, batch) for i in range(self.flags.pairs)])  # fmt: skip
+                           [batch_of(lengths, begin, batch) for begin in begins])  # fmt: skip
 
     def training(self, model):
         for name in self.flags.peers:
@@ -184,16 +217,17 @@ class NativeComparison(Comparison):
                 self.ours(model, "training.txt", "fp32") as fp32:  # fmt: skip
             times, _ = self.training_pairs(model, bf16, fp32)
             self.add(model, f"training, batches of {2 if self.flags.quick else 32}",
-                     "Bertrand, fp32", times, floor_of(model, "own bf16", "bf16"), precision="bf16")  # fmt: skip
+                     "Bertrand, fp32", times,
+                     floor_of(model, "own bf16, AMX" if has_amx() else "own bf16", "bf16"),
+                     precision="bf16")  # fmt: skip
 
     def bf16(self, model):
         self.try_to(f"bf16 training of {model}", self.own_bf16, model)
 
     def measure_memory(self, model):
         found = []
-        for side in (self.ours(model, "training.txt", self.flags.precision),
-                     self.peer("torch", model, "training.txt", self.flags.precision)):  # fmt: skip
-            with side:
+        for begin in (self.ours, lambda *which: self.peer("torch", *which)):
+            with begin(model, "training.txt", self.flags.precision) as side:
                 side.ask("train", 0, 1, 4, 1 if self.flags.quick else 3, 384, 384)
                 found.append(side.ask("memory")["bytes"] / 2**30)
         self.add(model, "memory, training 4 x 384", "torch", (*found, found[1] / found[0]),
@@ -238,13 +272,31 @@ class NativeComparison(Comparison):
         for work in works:
             self.try_to(f"{work} of {model}", self.measure_alone, model, work)
 
+    def score(self, data, precision):
+        command = [self.flags.bin / "bertrand", "--quiet", "evaluate", "--model", EMBEDDED, "--data", data,
+                   "--precision", precision, "--threads", str(self.flags.threads)]  # fmt: skip
+        out = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+        return json.loads(out)["f1"]
+
+    def f1(self):
+        """What 8 bits cost the embedded model."""
+        data = self.flags.data or HERE.parent / "data/sample/dev.json"
+        if self.flags.data is None and not self.flags.quick:
+            shared = Path(os.environ.get("BERTRAND_SHARED", HERE.parent.parent / "shared"))
+            data = shared / "data/squad/dev-v1.1.json"
+        if not data.exists():
+            raise Failed(f"{data} is missing; give --data")
+        int8, fp32 = (self.score(data, precision) for precision in ("int8", "fp32"))
+        least = fp32 - MOST_F1_LOST
+        self.add("embedded", "F1", f"in fp32, less {MOST_F1_LOST}", (int8, least, int8 / least), 1.0, "",
+                 precision="int8")  # fmt: skip
+
     def ask(self):
         program = self.flags.bin / "bertrand"
-        embedded = HERE.parent / "models/minilm-l6-squad"
         question = ["ask", "-q", "What is honey made from?", "-c", "Bees make honey from nectar."]
         with tempfile.TemporaryDirectory() as folder:
             small = Path(folder) / "small"
-            subprocess.run([program, "--quiet", "quantize", embedded, small], check=True,
+            subprocess.run([program, "--quiet", "quantize", EMBEDDED, small], check=True,
                            stdout=subprocess.DEVNULL)  # fmt: skip
             in_int8 = [*question, "--model", small, "--precision", "int8"]
             self.start("ask, from start", [program, *question], 0.080, "fp32")
@@ -265,20 +317,31 @@ class NativeComparison(Comparison):
 
     def run(self):
         self.prepare(onnx=True)
-        if "ask" in self.flags.work:
-            self.ask()
-            self.flags.work.remove("ask")
+        for work in ("ask", "f1"):  # of the embedded model
+            if work in self.flags.work:
+                self.try_to(work, getattr(self, work))
+        self.flags.work = [work for work in self.flags.work if work not in ("ask", "f1")]
         super().run()
 
 
-def processor():
+def of_cpuinfo(name):
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
+        if line.startswith(name):
             return line.split(": ", 1)[1]
-    return "unknown processor"
+    return ""
+
+
+def processor():
+    return of_cpuinfo("model name") or "unknown processor"
+
+
+def has_amx():
+    return "amx_bf16" in of_cpuinfo("flags").split()
 
 
 def main():
+    for told in (signal.SIGTERM, signal.SIGHUP):  # the sides are to be ended, too
+        signal.signal(told, lambda number, _: sys.exit(128 + number))
     flags = parse_flags()
     about = dict(processor=processor(), threads=flags.threads,
                  date=time.strftime("%Y-%m-%d", time.gmtime()), quick=flags.quick)  # fmt: skip

@@ -1,6 +1,8 @@
 """What every comparison of bench/compare is made of: two programs that obey, and rows."""
 
+import array
 import json
+import math
 import os
 import signal
 import statistics
@@ -9,14 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 import compare_models
 import compare_report
 
 HERE = Path(__file__).parent
-# Of scores, by their size or by 1, whichever is larger; int8 is only told.
-TOLERANCES = {"fp32": 2e-3, "bf16": 0.15}
+# Of scores, by their size or by 1, whichever is larger. In 8 bits each program rounds by rules of its own.
+TOLERANCES = {"fp32": 2e-3, "bf16": 0.15, "int8": 0.3}
 
 
 class Failed(Exception):
@@ -25,14 +25,16 @@ class Failed(Exception):
 
 class Side:
     """A program that obeys lines; see compare_side.cpp and compare_peer.py. It stands still while it
-    has none to obey: threads that wait in a loop for the next work would slow the other side down."""
+    has none to obey: threads that wait in a loop for the next work would slow the other side down.
+    In a process group of its own, so that the system ends it, stopped as it may be, where this program
+    is killed."""
 
     def __init__(self, name, command, variables=None):
         self.name = name
         self.process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | (variables or {}),
+            env=os.environ | (variables or {}), preexec_fn=os.setpgrp,
         )  # fmt: skip
         self.obeyed()
 
@@ -40,7 +42,10 @@ class Side:
         line = self.process.stdout.readline()
         if not line:
             raise Failed(f"{self.name} ended with code {self.process.wait()}")
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except json.JSONDecodeError:
+            raise Failed(f"{self.name} said {line.strip()!r}") from None
 
     def obeyed(self):
         answer = self.read()
@@ -61,10 +66,22 @@ class Side:
     def __enter__(self):
         return self
 
-    def __exit__(self, *ignored):
+    def __exit__(self, kind, *ignored):
+        if kind is not None:  # it may be in the middle of long work
+            self.process.kill()
         self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        self.process.stdout.close()
         self.process.wait()
+
+
+def scores_in(file):
+    scores = array.array("f")
+    scores.frombytes(file.read_bytes())
+    return scores
 
 
 class Comparison:
@@ -72,6 +89,7 @@ class Comparison:
         self.flags, self.about = flags, about
         self.folder = Path(flags.out).resolve().parent / "compare-models"
         self.rows, self.missing = [], []
+        self.checked = set()  # whose scores were compared: model, name, precision
         self.end = time.monotonic() + 60 * flags.minutes
 
     def tell(self, text):
@@ -111,7 +129,7 @@ class Comparison:
             return
         try:
             act(*values)
-        except Failed as failure:
+        except (Failed, OSError, subprocess.CalledProcessError) as failure:
             self.missing.append(f"{what} ({failure})")
             self.tell(f"compare: {self.missing[-1]}")
 
@@ -122,18 +140,26 @@ class Comparison:
         return ours, theirs, statistics.median(other / own for own, other in times)
 
     def check_logits(self, model, ours, other, precision, stride=16):
-        """Of some windows, before anything is timed."""
-        files = [self.folder / f"{side.name}.logits" for side in (ours, other)]
-        for side, file in zip((ours, other), files):
-            side.ask("logits", file, 0, stride)
-        own, theirs = (np.fromfile(file, np.float32) for file in files)
-        if own.size != theirs.size or not np.isfinite(own).all():
-            raise SystemExit(f"compare: {model}: logits of {other.name} and Bertrand do not match.")
-        off, size = float(np.abs(own - theirs).max()), float(np.abs(theirs).max())
-        self.tell(f"{model}, {precision}: logits of {other.name} and Bertrand differ by {off:.1e} "
-                  f"of {size:.1f} at most.")  # fmt: skip
-        if off > TOLERANCES.get(precision, np.inf) * max(1, size):
-            raise SystemExit(f"compare: {model}: the logits are not equal, so times say nothing.")
+        """Of some windows, once, before anything is timed: by one window alone, and by some at once that
+        are padded to 384."""
+        key = (model, other.name, precision)
+        if key in self.checked:
+            return
+        own_file, their_file = (self.folder / f"{side.name}.logits" for side in (ours, other))
+        ours.ask("logits", own_file, 0, stride)
+        own = scores_in(own_file)
+        for how, batch, pad in (("alone", 1, 0), ("padded", 4, 384)):
+            other.ask("logits", their_file, 0, stride, batch, pad)
+            theirs = scores_in(their_file)
+            if len(own) != len(theirs) or not all(map(math.isfinite, [*own, *theirs])):
+                raise SystemExit(f"compare: {model}: logits of {other.name} and Bertrand do not match.")
+            off = max(abs(a - b) for a, b in zip(own, theirs))
+            size = max(map(abs, theirs))
+            self.tell(f"{model}, {precision}: logits of {other.name}, {how}, and Bertrand differ by "
+                      f"{off:.1e} of {size:.1f} at most.")  # fmt: skip
+            if off > TOLERANCES[precision] * max(1, size):
+                raise SystemExit(f"compare: {model}: the logits are not equal, so times say nothing.")
+        self.checked.add(key)
 
     def prepare(self, onnx):
         """In a process of its own, which gives back the memory that exporting takes."""

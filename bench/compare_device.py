@@ -36,8 +36,8 @@ class DeviceComparison(Comparison):
         return windows / ours, windows / theirs, ratio
 
     def infer(self, model, name):
-        batch, stride = (8, 160) if self.flags.quick else (128, 1)
-        windows = len(compare_models.many_lengths()[::stride])
+        batch, stride = (8, 40) if self.flags.quick else (128, 1)  # of groups of windows
+        windows = len(compare_models.grouped(compare_models.many_lengths(), 0, stride))
         with self.ours(model, "many.txt", self.flags.precision) as ours, \
                 self.peer(name, model, "many.txt", self.flags.precision) as peer:  # fmt: skip
             if name == "torch":  # what is compiled is the same model

@@ -1,13 +1,14 @@
 """The flags of bench/compare, which describes them, and what they leave open."""
 
 import argparse
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
 MODELS = ["minilm", "bert-base"]
 # In this order, so that what time does not suffice for matters least.
-WORK = ["ask", "bench", "inference", "int8", "bf16", "training", "latency", "memory"]
+WORK = ["ask", "bench", "f1", "inference", "int8", "bf16", "training", "latency", "memory"]
 PEERS = ["torch", "torch-compile", "onnxruntime", "openvino"]
 # Through LibTorch, on the CPU or a device.
 WORK_TORCH = ["latency", "inference", "training"]
@@ -22,6 +23,15 @@ def choice(parser, flag, text, known):
     return names
 
 
+def usable_threads(programs, asked):
+    """As many as the affinity mask and the cgroup allow, for both sides; 0: all of them."""
+    command = [programs / "bench_compare", "threads", str(asked)]
+    usable = int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    if usable < asked:
+        print(f"compare: {asked} threads were asked for, {usable} may be used.", file=sys.stderr)
+    return usable
+
+
 def parse_flags():
     parser = argparse.ArgumentParser(prog="compare", add_help=False)
     parser.add_argument("--bin", type=lambda path: Path(path).resolve(), required=True)
@@ -31,12 +41,14 @@ def parse_flags():
     parser.add_argument("--work", default="all")
     parser.add_argument("--peers")
     parser.add_argument("--precision", choices=["fp32", "bf16", "int8"])
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--pairs", type=int)
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=120)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--out", default=HERE.parent / "build/compare.json")
     parser.add_argument("--quick", action="store_true")
     flags = parser.parse_args()
+    flags.threads = usable_threads(flags.bin, flags.threads)
     flags.engine = flags.engine or ("native" if flags.device == "cpu" else "torch")
     if flags.engine == "native" and flags.device != "cpu":
         parser.error(f"--engine native computes on the CPU, not on {flags.device}")

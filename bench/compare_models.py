@@ -11,6 +11,7 @@ SHAPES = {
     "bert-base": {},
 }
 LAYERS, HIDDEN, INTERMEDIATE = 12, 768, 3072  # where the shape does not say
+GROUP = 32  # windows; as in compare_side.cpp
 PACKAGES = ["torch", "transformers", "onnx", "onnxruntime", "openvino"]
 PACKAGES_TORCH = PACKAGES[:2]
 
@@ -24,6 +25,12 @@ def lengths(name):
     header = Path(__file__).parent.parent / "src/measure/squad_lengths.h"
     found = re.search(name + r"\[\] = \{([^}]*)\}", header.read_text())
     return [int(length) for length in found[1].split(",")]
+
+
+def grouped(all_lengths, first, stride):
+    """The lengths of the windows in groups first, first + stride, ..., as the sides choose them."""
+    groups = range(first, -(-len(all_lengths) // GROUP), stride)
+    return [length for group in groups for length in all_lengths[group * GROUP : (group + 1) * GROUP]]
 
 
 def useful_work(name, all_lengths):

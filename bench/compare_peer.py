@@ -3,6 +3,7 @@ and one of its own: `threads N`, to compute with so many.
 
 Usage: compare_peer.py NAME MODEL-FOLDER WINDOWS-FILE THREADS PRECISION [DEVICE]
 
+    logits FILE FIRST STRIDE BATCH PAD
     inference FIRST STRIDE BATCH PAD
     train FIRST STRIDE BATCH STEPS LENGTH PAD [PARTS]
 
@@ -19,6 +20,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+
+
+GROUP = 32  # windows; as in compare_side.cpp
 
 
 class Windows:
@@ -41,10 +45,17 @@ class Windows:
             mask[row, : len(tokens)] = 1
         return ids, mask, segments
 
-    def batches(self, first, stride, size, pad, multiple):
-        chosen = self.all[first::stride]
-        for begin in range(0, len(chosen), size):
-            yield self.batch(chosen[begin : begin + size], pad, multiple)
+    def groups(self, first, stride):
+        """The windows of groups first, first + stride, ..., one after the other."""
+        count = -(-len(self.all) // GROUP)
+        return [window for group in range(first, count, stride)
+                for window in self.all[group * GROUP : (group + 1) * GROUP]]  # fmt: skip
+
+    def batches(self, windows, size, pad, multiple):
+        """Some windows, and the arrays of them at once, until all are through."""
+        for begin in range(0, len(windows), size):
+            some = windows[begin : begin + size]
+            yield some, self.batch(some, pad, multiple)
 
 
 class Peer:
@@ -243,19 +254,21 @@ class Side:
             self.count = count
         return {}
 
-    def logits(self, path, first, stride):
+    def logits(self, path, first, stride, batch, pad):
+        windows = self.windows.all[first::stride]
         with open(path, "wb") as file:
-            for window in self.windows.all[int(first) :: int(stride)]:
-                arrays = self.windows.batch([window], 0, self.peer.multiple)
+            for some, arrays in self.windows.batches(windows, batch, pad, self.peer.multiple):
                 start, end = self.peer.scores(*arrays)
-                for scores in (start, end):
-                    scores = scores[0][: len(window[3])]
-                    file.write(np.ascontiguousarray(scores, np.float32).tobytes())
+                for row, (_, _, _, ids) in enumerate(some):
+                    for scores in (start, end):
+                        scores = scores[row][: len(ids)]
+                        file.write(np.ascontiguousarray(scores, np.float32).tobytes())
         return {}
 
     def inference(self, first, stride, batch, pad):
         begin = time.perf_counter()
-        for arrays in self.windows.batches(first, stride, batch, pad, self.peer.multiple):
+        windows = self.windows.groups(first, stride)
+        for _, arrays in self.windows.batches(windows, batch, pad, self.peer.multiple):
             self.peer.scores(*arrays)
         return {"seconds": time.perf_counter() - begin}
 
@@ -299,7 +312,7 @@ def main():
     print(json.dumps({"name": name}), flush=True)
     for line in sys.stdin:
         what, *values = line.split()
-        values = values if what == "logits" else [int(value) for value in values]
+        values = [value if value.startswith("/") else int(value) for value in values]
         print(json.dumps(getattr(side, what)(*values)), flush=True)
 
 

@@ -1,8 +1,10 @@
 // Bertrand's side of bench/compare: obeys lines on standard input, answers each with a line of
 // JSON. Usage: bench_compare MODEL-FOLDER WINDOWS-FILE THREADS PRECISION [ENGINE DEVICE]
+// `bench_compare threads N` says how many of N threads the process may use, of all with 0.
 //
 // The file has a line a window: how many tokens have segment 0, start and end of the answer, then
-// the ids. Lines obeyed, where FIRST and STRIDE choose windows FIRST, FIRST + STRIDE, ...:
+// the ids. Lines obeyed, where FIRST and STRIDE choose windows FIRST, FIRST + STRIDE, ..., and of
+// inference groups of 32 windows, so that what is computed at once are neighbours:
 //   logits FILE FIRST STRIDE  scores to FILE: for each window start [T], end [T], f32
 //   inference FIRST STRIDE [BATCH]  {"seconds": ...} of the windows in batches of so many; without
 //                            BATCH of as many tokens as predict takes
@@ -21,11 +23,13 @@
 #include <span>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <sys/resource.h>
 #include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/thread_pool.h"
 #include "checkpoint/model_folder.h"
 #include "engine/engine.h"
 #include "measure/work.h"
@@ -143,12 +147,16 @@ class Side {
     return true;
   }
 
-  std::vector<PackedBatch> batches(size_t first, size_t stride, const Room& room) const {
+  /// Windows 32 to a group, or one; of groups first, first + stride, ...
+  std::vector<PackedBatch> batches(size_t group, size_t first, size_t stride,
+                                   const Room& room) const {
     std::vector<PackedBatch> all(1);
-    for (size_t i = first; i < windows_.size(); i += stride) {
-      if (!add(all.back(), windows_[i], room)) {
-        all.emplace_back();
-        add(all.back(), windows_[i], room);
+    for (size_t begin = first * group; begin < windows_.size(); begin += stride * group) {
+      for (size_t i = begin; i < std::min(begin + group, windows_.size()); ++i) {
+        if (!add(all.back(), windows_[i], room)) {
+          all.emplace_back();
+          add(all.back(), windows_[i], room);
+        }
       }
     }
     return all;
@@ -156,7 +164,7 @@ class Side {
 
   std::string write_logits(const std::string& path, size_t first, size_t stride) {
     AtomicFile file(path);
-    for (const PackedBatch& batch : batches(first, stride, Room())) {
+    for (const PackedBatch& batch : batches(/*group=*/1, first, stride, Room())) {
       const SpanLogits logits = engine_->forward(batch);
       for (size_t window = 0; window < batch.windows(); ++window) {
         const auto begin = static_cast<size_t>(batch.offsets[window]);
@@ -174,8 +182,9 @@ class Side {
     if (batch_windows != 0) {
       room = {std::numeric_limits<size_t>::max(), batch_windows};
     }
+    constexpr size_t kGroup = 32;
     const auto begin = Clock::now();
-    for (const PackedBatch& batch : batches(first, stride, room)) engine_->forward(batch);
+    for (const PackedBatch& batch : batches(kGroup, first, stride, room)) engine_->forward(batch);
     return answer(since(begin));
   }
 
@@ -233,14 +242,22 @@ class Side {
   uint64_t steps_ = 0;
 };
 
+unsigned threads_of(const char* text) {
+  return usable_threads(static_cast<unsigned>(std::max(0, std::atoi(text))));
+}
+
 int run(std::span<char*> arguments) {
+  if (arguments.size() == 3 && std::string_view(arguments[1]) == "threads") {
+    std::cout << threads_of(arguments[2]) << std::endl;
+    return 0;
+  }
   if (arguments.size() != 5 && arguments.size() != 7) {
     std::cerr
         << "Usage: bench_compare MODEL-FOLDER WINDOWS-FILE THREADS PRECISION [ENGINE DEVICE]\n";
     return 2;
   }
   Place place;
-  place.threads = static_cast<unsigned>(std::max(1, std::atoi(arguments[3])));
+  place.threads = threads_of(arguments[3]);
   place.precision = parse_precision(arguments[4]);
   if (arguments.size() == 7) {
     place.engine.engine = arguments[5];
