@@ -47,11 +47,12 @@ Dataset questions_of_dev() {
   return dataset;
 }
 
-std::vector<Prediction> answers_to(const Dataset& dataset, const std::filesystem::path& model) {
+std::vector<Prediction> answers_to(const Dataset& dataset, const std::filesystem::path& model,
+                                   Precision precision = Precision::fp32) {
   const unsigned threads = available_threads();
   const ModelFolder folder = ModelFolder::open(model);
   const Tokenizer tokenizer = load_tokenizer(folder, /*lower_case=*/true).tokenizer;
-  const auto engine = make_cpu_engine(folder.config(), {threads, Precision::fp32});
+  const auto engine = make_cpu_engine(folder.config(), {threads, precision});
   engine->load_parameters(folder.parameters(/*seed=*/0));
   PredictOptions options;
   options.threads = threads;
@@ -105,6 +106,13 @@ TEST(GoldenPredictions, TheEmbeddedModelIsAsGoodAsItsCardSays) {
   // A part of the questions scores alike only roughly.
   EXPECT_NEAR(score.f1, f1, all_questions() ? 0.02 : 12);
   EXPECT_NEAR(score.exact_match, exact_match, all_questions() ? 0.05 : 14);
+
+  const double f1_int8 = figure_of_card(model / "README.md", "F1 with `--precision int8`");
+  EXPECT_GE(f1_int8, f1 - 0.3);
+  const auto rounded = answers_to(dataset, model, Precision::int8);
+  const Score score_int8 = evaluate(dataset, best_answers(dataset, rounded)).all;
+  EXPECT_NEAR(score_int8.f1, f1_int8, all_questions() ? 0.02 : 12);
+  EXPECT_GE(score_int8.f1, score.f1 - (all_questions() ? 0.3 : 3));
 }
 
 }  // namespace
