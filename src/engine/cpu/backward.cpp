@@ -52,11 +52,11 @@ double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
                ffn_backward(index, block);
              }));
     if (index + 1 < depth()) {
-      weight_gradients(rows, qkv_sources(index + 1), gradients, accumulate);
+      weight_gradients(rows, qkv_sources(index + 1), all_gradients, accumulate);
     }
     rows.run(pool_);
     TaskList rest;
-    weight_gradients(rest, row_sources(index), gradients, accumulate);
+    weight_gradients(rest, row_sources(index), all_gradients, accumulate);
     attend_backward(rest, index);
     transpose_weights(rest, weights_below(index));
     reduce(rest, layer_reductions(index), gradients);
@@ -67,12 +67,13 @@ double Network::backward(const PackedBatch& batch, const SpanTargets& targets,
              qkv_backward(/*index=*/0, block);
              embed_backward(block);
            }));
-  weight_gradients(rows, qkv_sources(/*index=*/0), gradients, accumulate);
+  weight_gradients(rows, qkv_sources(/*index=*/0), all_gradients, accumulate);
   rows.run(pool_);
   TaskList sums;
   gather_embeddings(sums, all_gradients);
   reduce(sums, embedding_reductions(), gradients);
   sums.run(pool_);
+  all_gradients.squares->set_known(!library_);
   return loss;
 }
 

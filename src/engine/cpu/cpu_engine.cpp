@@ -153,6 +153,7 @@ class CpuEngine final : public CpuEngineWithStates {
     stored_.take_over(parameters_.data());
     if (!optimizer_) {
       gradients_.dense.reserve_zeroed(layout_.size);
+      gradients_.squares.emplace(layout_);
       optimizer_.emplace(layout_, pool_);
     }
   }

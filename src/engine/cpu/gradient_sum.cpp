@@ -40,6 +40,7 @@ void sum_words(RowGradients& words, size_t rows, ProcessGroup& group) {
 }  // namespace
 
 void sum_over_processes(ParameterGradients& gradients, const Layout& layout, ProcessGroup& group) {
+  gradients.squares->set_known(false);
   const size_t words_end = layout.word_embeddings + layout.sizes[Layout::kWords];
   const std::span<float> dense(gradients.dense.data(), layout.size);
   // The words' place among the dense ones stays untouched, and so takes no memory.

@@ -44,12 +44,27 @@ void adam(size_t count, const AdamStep& step, const float* gradient, float* m, f
 double sum_of_squares(size_t count, const float* x) {
   const hn::ScalableTag<double> doubles;
   const hn::Rebind<float, decltype(doubles)> floats;
-  auto sum = hn::Zero(doubles);
-  size_t i = 0;
-  for (; i + hn::Lanes(doubles) <= count; i += hn::Lanes(doubles)) {
-    const auto value = hn::PromoteTo(doubles, hn::LoadU(floats, x + i));
+  // Four sums, since one waits for itself.
+  auto sum0 = hn::Zero(doubles);
+  auto sum1 = sum0;
+  auto sum2 = sum0;
+  auto sum3 = sum0;
+  const size_t lanes = hn::Lanes(doubles);
+  const auto add = [&](auto& sum, size_t at) {
+    const auto value = hn::PromoteTo(doubles, hn::LoadU(floats, x + at));
     sum = hn::MulAdd(value, value, sum);
+  };
+  size_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    add(sum0, i);
+    add(sum1, i + lanes);
+    add(sum2, i + 2 * lanes);
+    add(sum3, i + 3 * lanes);
   }
+  for (; i + lanes <= count; i += lanes) {
+    add(sum0, i);
+  }
+  const auto sum = hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3));
   double total = hn::GetLane(hn::SumOfLanes(doubles, sum));
   for (; i < count; ++i) {
     total += static_cast<double>(x[i]) * static_cast<double>(x[i]);

@@ -197,10 +197,10 @@ class Network {
   // weight_gradients.cpp
   std::vector<WeightSource> qkv_sources(size_t index);
   std::vector<WeightSource> row_sources(size_t index);
-  void weight_gradients(TaskList& tasks, std::span<const WeightSource> sources, float* gradients,
-                        bool accumulate);
+  void weight_gradients(TaskList& tasks, std::span<const WeightSource> sources,
+                        ParameterGradients& gradients, bool accumulate);
   void weight_gradients_in_panels(TaskList& tasks, std::span<const WeightSource> sources,
-                                  float* gradients, bool accumulate);
+                                  ParameterGradients& gradients, bool accumulate);
   void weight_gradients_of_library(TaskList& tasks, std::span<const WeightSource> sources,
                                    float* gradients, bool accumulate);
 

@@ -33,6 +33,9 @@ std::span<const RowGradients::Row> Optimizer::rows_of(const Piece& piece,
 }
 
 double Optimizer::squares(const Piece& piece, const ParameterGradients& gradients) const {
+  if (layout_.in_panels(piece.parameter)) {
+    return 0;
+  }
   if (!is_words(piece)) {
     return sum_of_squares(piece.count, gradients.dense.data() + piece.begin);
   }
@@ -44,7 +47,9 @@ double Optimizer::squares(const Piece& piece, const ParameterGradients& gradient
 }
 
 /// The squared norm of each parameter's gradient; pieces are summed in order, whoever made them.
-std::vector<double> Optimizer::squared_norms(const ParameterGradients& gradients) {
+/// Those in panels are known from when they were made, or summed now.
+std::vector<double> Optimizer::squared_norms(ParameterGradients& gradients) {
+  gradients.squares->need(gradients.dense.data(), pool_);
   std::vector<double> of_pieces(pieces_.size());
   pool_.for_each(pieces_.size(), [&](size_t index, unsigned) {
     of_pieces[index] = squares(pieces_[index], gradients);
@@ -52,6 +57,11 @@ std::vector<double> Optimizer::squared_norms(const ParameterGradients& gradients
   std::vector<double> of_parameters(layout_.parameters.size());
   for (size_t index = 0; index < pieces_.size(); ++index) {
     of_parameters[pieces_[index].parameter] += of_pieces[index];
+  }
+  for (size_t index = 0; index < of_parameters.size(); ++index) {
+    if (layout_.in_panels(index)) {
+      of_parameters[index] = gradients.squares->of_parameter(index);
+    }
   }
   return of_parameters;
 }
@@ -89,6 +99,7 @@ void Optimizer::clear(const Piece& piece, float* gradients) const {
 StepReport Optimizer::step(double learning_rate, const OptimizerSettings& settings,
                            float* parameters, ParameterGradients& gradients) {
   const std::vector<double> norms = squared_norms(gradients);
+  gradients.squares->set_known(false);
   const double norm = std::sqrt(std::accumulate(norms.begin(), norms.end(), 0.0));
   if (!std::isfinite(norm)) {
     pool_.for_each(pieces_.size(),

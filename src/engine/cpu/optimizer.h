@@ -37,8 +37,9 @@ class Optimizer {
 
   bool is_words(const Piece& piece) const;
   std::span<const RowGradients::Row> rows_of(const Piece& piece, const RowGradients& words) const;
+  /// 0 of what is in panels.
   double squares(const Piece& piece, const ParameterGradients& gradients) const;
-  std::vector<double> squared_norms(const ParameterGradients& gradients);
+  std::vector<double> squared_norms(ParameterGradients& gradients);
   void move(const Piece& piece, const AdamStep& how, const float* gradient, float* parameters);
   void move_words(const Piece& piece, const AdamStep& how, const RowGradients& words,
                   float* parameters);

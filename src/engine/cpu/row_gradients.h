@@ -2,10 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "engine/cpu/buffers.h"
+#include "engine/cpu/panel_squares.h"
 
 namespace bertrand::cpu {
 
@@ -50,6 +52,7 @@ struct ParameterGradients {
 
   Aligned<float> dense;
   RowGradients words;
+  std::optional<PanelSquares> squares;  ///< of what is dense and in panels; there as soon as it is
 };
 
 }  // namespace bertrand::cpu

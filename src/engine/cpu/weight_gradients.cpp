@@ -32,16 +32,17 @@ std::vector<Network::WeightSource> Network::row_sources(size_t index) {
 /// Tiles of about equal work. Each sums over all tokens in one product, so the result does not
 /// depend on the threads.
 void Network::weight_gradients(TaskList& tasks, std::span<const WeightSource> sources,
-                               float* gradients, bool accumulate) {
+                               ParameterGradients& gradients, bool accumulate) {
   if (library_) {
-    weight_gradients_of_library(tasks, sources, gradients, accumulate);
+    weight_gradients_of_library(tasks, sources, gradients.dense.data(), accumulate);
   } else {
     weight_gradients_in_panels(tasks, sources, gradients, accumulate);
   }
 }
 
+/// The squares of a tile are summed while it is in the cache.
 void Network::weight_gradients_in_panels(TaskList& tasks, std::span<const WeightSource> sources,
-                                         float* gradients, bool accumulate) {
+                                         ParameterGradients& all_gradients, bool accumulate) {
   struct Tile {
     WeightSource source;
     size_t first_row, rows, first_panel, panels;
@@ -65,23 +66,25 @@ void Network::weight_gradients_in_panels(TaskList& tasks, std::span<const Weight
     }
   }
   const size_t count = tiles.size();
-  tasks.add(count, [this, tiles = std::move(tiles), gradients, accumulate](size_t task,
-                                                                           unsigned worker) {
+  tasks.add(count, [this, tiles = std::move(tiles), &all_gradients, accumulate](size_t task,
+                                                                                unsigned worker) {
     const Tile& tile = tiles[task];
     const auto& [weight, dout, column, in] = tile.source;
+    float* gradients = all_gradients.dense.data();
     if (bf16_) {
       multiply(Bf16GradientProduct{tokens_, weight->k, weight->n, in->bf16.row(0),
                                    in->bf16.stride(), dout->bf16.row(0) + column,
                                    dout->bf16.stride(), gradients + weight->offset, tile.first_row,
                                    tile.rows, tile.first_panel, tile.panels, accumulate},
                scratch_[worker].bf16_product.data());
-      return;
+    } else {
+      multiply(
+          GradientProduct{tokens_, weight->k, weight->n, in->f32.row(0), in->f32.stride(),
+                          dout->f32.row(0) + column, dout->f32.stride(), gradients + weight->offset,
+                          tile.first_row, tile.rows, tile.first_panel, tile.panels, accumulate},
+          scratch_[worker].product.data());
     }
-    multiply(
-        GradientProduct{tokens_, weight->k, weight->n, in->f32.row(0), in->f32.stride(),
-                        dout->f32.row(0) + column, dout->f32.stride(), gradients + weight->offset,
-                        tile.first_row, tile.rows, tile.first_panel, tile.panels, accumulate},
-        scratch_[worker].product.data());
+    all_gradients.squares->sum(*weight, tile.first_row, tile.first_panel, tile.panels, gradients);
   });
 }
 

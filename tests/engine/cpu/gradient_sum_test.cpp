@@ -85,5 +85,38 @@ TEST(GradientSum, StepsAreTheSameBitsInEachProcess) {
   EXPECT_NE(parameters[0], parameters_of(*small_engine(config)));
 }
 
+/// Squares are summed while a gradient is made, or after processes have exchanged it.
+TEST(GradientSum, NormsAreTheSameBitsWheneverTheyAreTaken) {
+  for (const auto& [heads, size] : {std::pair{2, 16}, std::pair{3, 5}, std::pair{13, 16}}) {
+    const BertConfig config = small_config(heads, size);
+    OptimizerSettings settings;
+    settings.clip = GradientClip::per_parameter;
+    settings.max_gradient_norm = 1e-3;
+    double norms[2] = {};
+    std::vector<float> after[2];
+    for (const bool exchanges : {false, true}) {
+      run_good_processes(1, [&](ProcessGroup& group) {
+        const auto engine = small_engine(config);
+        for (unsigned part = 0; part < 2; ++part) {
+          const Batch batch = batch_of_rank(part);
+          engine->backward(batch.packed, batch.targets, kDropout, /*weight=*/0.125);
+        }
+        double squares = 0;
+        for (const float gradient : gradients_of(*engine)) {
+          squares += static_cast<double>(gradient) * static_cast<double>(gradient);
+        }
+        if (exchanges) {
+          engine->reduce_gradients(group);
+        }
+        norms[exchanges] = engine->step(1e-3, settings).gradient_norm;
+        EXPECT_NEAR(norms[exchanges], std::sqrt(squares), 1e-12 * std::sqrt(squares));
+        after[exchanges] = parameters_of(*engine);
+      });
+    }
+    EXPECT_EQ(norms[0], norms[1]);
+    EXPECT_EQ(after[0], after[1]);
+  }
+}
+
 }  // namespace
 }  // namespace bertrand::test
