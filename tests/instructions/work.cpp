@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/cpu/cpu_engine.h"
@@ -148,6 +149,10 @@ const std::map<std::string, void (*)()> parts = {
 }  // namespace bertrand
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--compiler") {
+    std::printf("GCC %d.%d\n", __GNUC__, __GNUC_MINOR__);
+    return 0;
+  }
   const auto part = argc == 3 ? bertrand::parts.find(argv[1]) : bertrand::parts.end();
   if (part == bertrand::parts.end()) {
     for (const auto& [name, count] : bertrand::parts) {
