@@ -47,8 +47,8 @@ Product own_product(const cpu::ProductShape& shape) {
 
 /// Times of one shape on one thread, the best of some repeats.
 struct Best {
-  /// Of all products known, in seconds. R is the rate of the fastest of them, so that a library that
-  /// is slow on some processor does not make the fractions look good there.
+  /// Of all products known, in seconds. R is the rate of the fastest of them, so that a library
+  /// that is slow on some processor does not make the fractions look good there.
   std::array<double, 2> products = {kNever, kNever};
   double loop = kNever;  ///< of the register loop, in seconds a floating point operation
 
@@ -96,9 +96,8 @@ Rates measure_rates(const BertConfig& config, unsigned threads, int repeats) {
     const cpu::ProductShape shape{std::max<size_t>(1, kRows / threads), n, k};
     std::vector<Best> of_threads(threads);
     // one item a thread, so that all run at the same time
-    pool.for_each(threads, [&](size_t item, unsigned) {
-      of_threads[item] = measure_shape(shape, repeats);
-    });
+    pool.for_each(threads,
+                  [&](size_t item, unsigned) { of_threads[item] = measure_shape(shape, repeats); });
     Best slowest = {{0, 0}, 0};
     for (const Best& best : of_threads) {
       for (size_t i = 0; i < best.products.size(); ++i) {

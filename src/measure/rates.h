@@ -14,9 +14,9 @@ struct Rates {
 /// R is the best rate of the model's four forward products (query-key-value, attention output, and
 /// the two of the feed-forward part) at 2048 rows in f32 with packed weights, the best of `repeats`
 /// on `threads` threads that each compute their share of the rows, by oneDNN or by the engine's own
-/// product, whichever is faster. In turns with them runs a loop that multiplies and adds f32 vectors
-/// on registers alone, by the widest instructions the processor has, as long each time as a product:
-/// what else the machine does meets both alike.
+/// product, whichever is faster. In turns with them runs a loop that multiplies and adds f32
+/// vectors on registers alone, by the widest instructions the processor has, as long each time as a
+/// product: what else the machine does meets both alike.
 Rates measure_rates(const BertConfig& config, unsigned threads, int repeats);
 
 /// Seconds that the loop takes on all threads of `pool` at once for `steps` steps each: work

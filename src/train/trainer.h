@@ -69,11 +69,11 @@ class Trainer {
   uint64_t epoch() const { return steps() / counts_.steps_per_epoch; }
 
   /// Makes one step. Where a process says to stop now no step is made in any, nothing is returned,
-  /// and the engine's weights and moments are those of steps(); what it has of the batch's gradients
-  /// stays, so no step is to follow. Throws Error (runtime), naming the
-  /// step, where the loss or the gradient is not finite: weights and moments are then those of
-  /// steps(), too. In fp16 such a step is skipped instead, but not many in a row. Throws what the
-  /// group throws where a process is gone.
+  /// and the engine's weights and moments are those of steps(); what it has of the batch's
+  /// gradients stays, so no step is to follow. Throws Error (runtime), naming the step, where the
+  /// loss or the gradient is not finite: weights and moments are then those of steps(), too. In
+  /// fp16 such a step is skipped instead, but not many in a row. Throws what the group throws where
+  /// a process is gone.
   std::optional<TrainStep> step(const StepQuestions& questions = {});
 
  private:

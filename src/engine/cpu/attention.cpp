@@ -111,8 +111,8 @@ void attention_backward(const AttentionHead& head, AttentionScratch& scratch,
     const float* dcontext = gradients.dcontext + first * gradients.context_stride;
     pack(rows, head.head_size, scale, head.query + first * head.stride, head.stride, size, queries);
     pack(rows, head.head_size, /*factor=*/1.0F, dcontext, gradients.context_stride, size, dresult);
-    small_multiply({rows, columns, head.head_size, queries, size, 1, keys_turned, stride, p,
-                    stride, /*accumulate=*/false});
+    small_multiply({rows, columns, head.head_size, queries, size, 1, keys_turned, stride, p, stride,
+                    /*accumulate=*/false});
     small_multiply({rows, columns, head.head_size, dresult, size, 1, values_turned, stride, dp,
                     stride, /*accumulate=*/false});
     for (size_t row = 0; row < rows; ++row) {

@@ -36,9 +36,9 @@ class PanelSquares {
   size_t panels(const Weight& weight) const;
 
   const Layout& layout_;
-  std::vector<Place> weights_;       ///< by their number
-  std::vector<size_t> begins_;       ///< of the blocks of each parameter; of those not in panels, none
-  std::vector<double> squares_;      ///< of the blocks of a panel, of the panels of a weight
+  std::vector<Place> weights_;   ///< by their number
+  std::vector<size_t> begins_;   ///< of the blocks of each parameter; of those not in panels, none
+  std::vector<double> squares_;  ///< of the blocks of a panel, of the panels of a weight
   bool known_ = false;
 };
 

@@ -29,8 +29,8 @@ struct ProductShape {
 /// knows it. Throws Error (runtime) where oneDNN refuses.
 void multiply(const ProductShape& shape, MatrixBf16 a, MatrixBf16 b, float* c, size_t c_stride);
 
-/// An f32 product of made-up numbers to be called again and again, on the calling thread alone, with B
-/// packed beforehand as the library likes it best: the limit that benchmarks compare with.
+/// An f32 product of made-up numbers to be called again and again, on the calling thread alone,
+/// with B packed beforehand as the library likes it best: the limit that benchmarks compare with.
 std::function<void()> packed_product(const ProductShape& shape);
 
 /// Versions of the libraries that compute, by name: {"oneDNN": "2.6.3", "Highway": ...}.
