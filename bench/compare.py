@@ -99,9 +99,9 @@ class NativeComparison(Comparison):
         return fastest(sizes, lambda size: peer.seconds("inference", *turn, size, pad), rounds=2)
 
     def turns(self, model):
-        """First and stride of the groups of windows of each turn, out of ten that hold all 319: half of
+        """First and stride of the groups of windows of each turn, out of ten that hold all 319: a third of
         them, of BERT-base a fifth, of lengths from one end to the other."""
-        stride = 10 if self.flags.quick else 2 if model == "minilm" else 5
+        stride = 10 if self.flags.quick else 3 if model == "minilm" else 5
         return [(first, stride) for first in spread(stride, self.flags.pairs)]
 
     def infer(self, model, name, precision, pads):
@@ -112,9 +112,9 @@ class NativeComparison(Comparison):
             if not self.flags.quick or name != "torch-compile":
                 self.check_logits(model, ours, peer, precision)
             ours.seconds("inference", 9, 10)
-            threads = self.set_threads(peer, model, "inference", precision,
-                                       lambda: peer.seconds("inference", 5, 10, 8, 0))  # fmt: skip
             for what, pad in pads:
+                threads = self.set_threads(peer, model, f"inference, {what}", precision,
+                                           lambda: peer.seconds("inference", 5, 10, 8, pad))  # fmt: skip
                 size = self.best_batch(peer, pad, turns[len(turns) // 2])
                 times = self.pairs(lambda i: (ours.seconds("inference", *turns[i]),
                                               peer.seconds("inference", *turns[i], size, pad)))  # fmt: skip
@@ -127,9 +127,10 @@ class NativeComparison(Comparison):
                 self.peer(name, model, "inference.txt", precision) as peer:  # fmt: skip
             if not self.flags.quick or name != "torch-compile":
                 self.check_logits(model, ours, peer, precision)
-            threads = self.set_threads(peer, model, "latency", precision,
-                                       lambda: statistics.median(peer.seconds("latency", 128, 5)))  # fmt: skip
             for tokens in (128, 384):
+                threads = self.set_threads(
+                    peer, model, f"latency, {tokens}", precision,
+                    lambda: statistics.median(peer.seconds("latency", tokens, 5)))  # fmt: skip
                 self.add_pairs(model, f"latency, {tokens} tokens", f"{name}, {threads}",
                                self.latency_pairs(ours, peer, tokens),
                                floor_of(model, "latency", precision), precision, [[tokens]])  # fmt: skip
@@ -316,11 +317,12 @@ class NativeComparison(Comparison):
                  precision=precision)  # fmt: skip
 
     def run(self):
-        self.prepare(onnx=True)
         for work in ("ask", "f1"):  # of the embedded model
             if work in self.flags.work:
                 self.try_to(work, getattr(self, work))
         self.flags.work = [work for work in self.flags.work if work not in ("ask", "f1")]
+        if self.flags.work:
+            self.prepare(onnx=True)
         super().run()
 
 
@@ -341,7 +343,8 @@ def has_amx():
 
 def main():
     for told in (signal.SIGTERM, signal.SIGHUP):  # the sides are to be ended, too
-        signal.signal(told, lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(told) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(told, lambda number, _: sys.exit(128 + number))
     flags = parse_flags()
     about = dict(processor=processor(), threads=flags.threads,
                  date=time.strftime("%Y-%m-%d", time.gmtime()), quick=flags.quick)  # fmt: skip

@@ -1,6 +1,7 @@
 """What every comparison of bench/compare is made of: two programs that obey, and rows."""
 
 import array
+import ctypes
 import json
 import math
 import os
@@ -19,24 +20,37 @@ HERE = Path(__file__).parent
 TOLERANCES = {"fp32": 2e-3, "bf16": 0.15, "int8": 0.3}
 
 
+LIBC = ctypes.CDLL(None)
+
+
+def die_with_parent():
+    """In a side, before its program: it is killed, stopped as it may be, where this program is. Ctrl-C is
+    for this program alone, which ends its sides."""
+    set_parent_death_signal = 1
+    os.setpgrp()
+    LIBC.prctl(set_parent_death_signal, signal.SIGKILL)
+
+
 class Failed(Exception):
     """Something that was to be measured cannot be."""
 
 
 class Side:
     """A program that obeys lines; see compare_side.cpp and compare_peer.py. It stands still while it
-    has none to obey: threads that wait in a loop for the next work would slow the other side down.
-    In a process group of its own, so that the system ends it, stopped as it may be, where this program
-    is killed."""
+    has none to obey: threads that wait in a loop for the next work would slow the other side down."""
 
     def __init__(self, name, command, variables=None):
         self.name = name
         self.process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | (variables or {}), preexec_fn=os.setpgrp,
+            env=os.environ | (variables or {}), preexec_fn=die_with_parent,
         )  # fmt: skip
-        self.obeyed()
+        try:
+            self.obeyed()
+        except BaseException as failure:
+            self.__exit__(type(failure))
+            raise
 
     def read(self):
         line = self.process.stdout.readline()
@@ -152,13 +166,13 @@ class Comparison:
             other.ask("logits", their_file, 0, stride, batch, pad)
             theirs = scores_in(their_file)
             if len(own) != len(theirs) or not all(map(math.isfinite, [*own, *theirs])):
-                raise SystemExit(f"compare: {model}: logits of {other.name} and Bertrand do not match.")
+                raise Failed(f"logits of {other.name} and Bertrand do not match")
             off = max(abs(a - b) for a, b in zip(own, theirs))
             size = max(map(abs, theirs))
             self.tell(f"{model}, {precision}: logits of {other.name}, {how}, and Bertrand differ by "
                       f"{off:.1e} of {size:.1f} at most.")  # fmt: skip
             if off > TOLERANCES[precision] * max(1, size):
-                raise SystemExit(f"compare: {model}: the logits are not equal, so times say nothing.")
+                raise Failed(f"logits of {other.name} and Bertrand are not equal, so times say nothing")
         self.checked.add(key)
 
     def prepare(self, onnx):

@@ -54,6 +54,8 @@ class DeviceComparison(Comparison):
         turns = 3 if self.flags.quick else 200
         with self.ours(model, "inference.txt", self.flags.precision) as ours, \
                 self.peer(name, model, "inference.txt", self.flags.precision) as peer:  # fmt: skip
+            if name == "torch":
+                self.check_logits(model, ours, peer, self.flags.precision, stride=64)
             for tokens in (128, 384):
                 for side in (ours, peer):
                     side.ask("latency", tokens, 3 if self.flags.quick else 20)
@@ -71,6 +73,8 @@ class DeviceComparison(Comparison):
         with self.ours(model, "training.txt", self.flags.precision) as ours, \
                 self.ours(model, "training.txt", self.flags.precision, recorded) as graphs, \
                 self.peer(name, model, "training.txt", self.flags.precision) as peer:  # fmt: skip
+            if name == "torch":
+                self.check_logits(model, ours, peer, self.flags.precision, stride=64)
             what = ("train", 0, stride, batch, steps, 0)
             for _ in range(1 if self.flags.quick else self.warm_ups):
                 ours.seconds(*what)

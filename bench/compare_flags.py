@@ -63,5 +63,5 @@ def parse_flags():
     peers = PEERS_TORCH if through_torch else PEERS
     some = [peer for peer in peers if peer not in ("torch-compile", "torch-static")]
     names = flags.peers or ",".join(some if flags.quick else peers)
-    flags.peers = choice(parser, "--peers", names, peers)
+    flags.peers = sorted(choice(parser, "--peers", names, peers), key=peers.index)
     return flags

@@ -175,8 +175,6 @@ class OnnxRuntime(Peer):
     """ONNX Runtime with its own optimizer's fused attention, LayerNorm and GELU."""
 
     def __init__(self, folder, threads, precision, _device):
-        import onnxruntime
-
         model = Path(folder) / "fused.onnx"
         if precision == "int8":
             from onnxruntime.quantization import quantize_dynamic

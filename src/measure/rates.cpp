@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <barrier>
 #include <cmath>
+#include <exception>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -65,7 +67,10 @@ double run_loop(double steps, Best& best) {
   return static_cast<double>(whole) / seconds;
 }
 
-Best measure_shape(const cpu::ProductShape& shape, int repeats) {
+/// Threads that begin each part of a measurement together.
+using Together = std::barrier<>;
+
+Best measure_shape(const cpu::ProductShape& shape, int repeats, Together& together) {
   constexpr double kProbe = 100'000;  // steps of the loop, a fraction of a millisecond
   const std::array<Product, 2> products = {own_product(shape), cpu::packed_product(shape)};
   Best best;
@@ -74,10 +79,12 @@ Best measure_shape(const cpu::ProductShape& shape, int repeats) {
   for (int repeat = 0; repeat < repeats; ++repeat) {
     double shortest = Best::kNever;
     for (size_t i = 0; i < products.size(); ++i) {
+      together.arrive_and_wait();
       const double seconds = seconds_of(products[i]);
       best.products[i] = std::min(best.products[i], seconds);
       shortest = std::min(shortest, seconds);
     }
+    together.arrive_and_wait();
     rate = run_loop(rate * shortest, best);
   }
   return best;
@@ -95,9 +102,22 @@ Rates measure_rates(const BertConfig& config, unsigned threads, int repeats) {
                              std::pair{wide, hidden}, std::pair{hidden, wide}}) {
     const cpu::ProductShape shape{std::max<size_t>(1, kRows / threads), n, k};
     std::vector<Best> of_threads(threads);
-    // one item a thread, so that all run at the same time
-    pool.for_each(threads,
-                  [&](size_t item, unsigned) { of_threads[item] = measure_shape(shape, repeats); });
+    Together together(threads);
+    std::vector<std::exception_ptr> failures(threads);
+    // One item a thread: a thread that waits takes no other. None is to wait for one that failed.
+    pool.for_each(threads, [&](size_t item, unsigned) {
+      try {
+        of_threads[item] = measure_shape(shape, repeats, together);
+      } catch (...) {
+        failures[item] = std::current_exception();
+      }
+      together.arrive_and_drop();
+    });
+    for (const std::exception_ptr& failure : failures) {
+      if (failure) {
+        std::rethrow_exception(failure);
+      }
+    }
     Best slowest = {{0, 0}, 0};
     for (const Best& best : of_threads) {
       for (size_t i = 0; i < best.products.size(); ++i) {

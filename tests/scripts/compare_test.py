@@ -108,7 +108,7 @@ class Choices(unittest.TestCase):
             self.folder = Path(folder)
             self.check([1.0, -2.0], [1.5, -2.0], "int8")
 
-    def test_scores_that_differ_end_it(self):
+    def test_a_peer_whose_scores_differ_is_left_out(self):
         nan = float("nan")
         for number, (ours, theirs, others) in enumerate((
             ([1.0, 2.0], [1.0, 2.1], {}),
@@ -120,7 +120,7 @@ class Choices(unittest.TestCase):
         )):  # fmt: skip
             self.folder = Path(self.temporary.name) / str(number)
             self.folder.mkdir()
-            with self.assertRaises(SystemExit):
+            with self.assertRaises(compare_base.Failed):
                 self.check(ours, theirs, **others)
 
     def test_what_fails_is_told_and_the_rest_goes_on(self):
@@ -181,6 +181,14 @@ class Sides(unittest.TestCase):
                 with compare_base.Side("one", SIDE) as side:
                     side.ask(word)
             self.assertFalse(lives(side.process.pid))
+
+    def test_one_that_does_not_begin_is_not_left(self):
+        with tempfile.TemporaryDirectory() as folder:
+            babbles = f"import os, time; print(os.getpid(), file=open('{folder}/pid', 'w'), flush=True); " \
+                      "print('hello', flush=True); time.sleep(60)"  # fmt: skip
+            with self.assertRaisesRegex(compare_base.Failed, "'hello'"):
+                compare_base.Side("one", [sys.executable, "-c", babbles])
+            self.assertFalse(lives(int(Path(folder, "pid").read_text())))
 
     def test_none_is_left_where_the_program_is_killed(self):
         holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)

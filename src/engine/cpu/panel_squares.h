@@ -19,7 +19,7 @@ class PanelSquares {
   void sum(const Weight& weight, size_t first_row, size_t first_panel, size_t panels,
            const float* gradients);
 
-  /// Of all blocks, where they are not known to be what they are.
+  /// Sums all blocks, unless they are known.
   void need(const float* gradients, ThreadPool& pool);
 
   /// Of a parameter in panels, once all blocks are known.
@@ -37,7 +37,7 @@ class PanelSquares {
 
   const Layout& layout_;
   std::vector<Place> weights_;   ///< by their number
-  std::vector<size_t> begins_;   ///< of the blocks of each parameter; of those not in panels, none
+  std::vector<size_t> begins_;   ///< of the blocks of each parameter that is in panels
   std::vector<double> squares_;  ///< of the blocks of a panel, of the panels of a weight
   bool known_ = false;
 };

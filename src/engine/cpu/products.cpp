@@ -162,7 +162,8 @@ std::function<void()> packed_product(const ProductShape& shape) {
                 0.5F);
     operands.emplace(role, operand);
   }
-  return [product = dnnl::matmul(description), stream, operands]() mutable {
+  // The others hold the engine by a pointer.
+  return [engine, product = dnnl::matmul(description), stream, operands]() mutable {
     const OneThread on_one_thread;
     product.execute(stream, operands);
     stream.wait();

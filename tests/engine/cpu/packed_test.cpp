@@ -70,7 +70,7 @@ TEST_P(Packed, ProductsOfAllShapes) {
   }
 }
 
-/// A row's result has the same bits whatever other rows it is computed with.
+/// They once were a division by zero: lines to fetch for each of no tiles.
 TEST_P(Packed, NoRowsAreNoWork) {
   const size_t n = 2 * cpu::panel_width() + 1;
   const Weights weights(n, 5);
@@ -78,6 +78,7 @@ TEST_P(Packed, NoRowsAreNoWork) {
                                    nullptr, n, /*accumulate=*/false});
 }
 
+/// A row's result has the same bits whatever other rows it is computed with.
 TEST_P(Packed, RowsDoNotDependOnEachOther) {
   constexpr size_t kRows = 31;
   constexpr size_t kSize = 300;
