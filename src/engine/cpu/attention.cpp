@@ -59,23 +59,29 @@ void attention_forward(const AttentionHead& head, AttentionScratch& scratch, flo
   pack(length, head.head_size, /*factor=*/1.0F, head.value, head.stride, size, values);
   for (size_t first = 0; first < length; first += kPanel) {
     const size_t rows = std::min(kPanel, length - first);
-    pack(rows, head.head_size, scale, head.query + first * head.stride, head.stride, size, queries);
+    pack(rows, head.head_size, /*factor=*/1.0F, head.query + first * head.stride, head.stride, size,
+         queries);
     small_multiply({rows, columns, head.head_size, queries, size, 1, keys, stride, scores, stride,
                     /*accumulate=*/false});
+    float sums[kPanel];
     for (size_t row = 0; row < rows; ++row) {
-      float* probabilities = scores + row * stride;
-      log_sum_exp[first + row] = softmax(length, columns, probabilities);
+      float* powers = scores + row * stride;
+      const PowerSums of_row = softmax_powers(length, columns, scale, powers);
+      sums[row] = of_row.sum;
+      log_sum_exp[first + row] = of_row.log_sum_exp;
       if (head.dropout.threshold > 0) {
         const uint32_t place =
             attention_dropout_place(head.head, static_cast<uint32_t>(first + row));
         dropout_mask(head.dropout, head.window, place, length, mask, kept_of(head, first + row));
-        multiply_in_place(length, mask, probabilities);
+        multiply_in_place(columns, mask, powers);
       }
     }
     small_multiply({rows, size, length, scores, stride, 1, values, size, result, size,
                     /*accumulate=*/false});
-    unpack(rows, head.head_size, /*factor=*/1.0F, result, size, context + first * context_stride,
-           context_stride);
+    for (size_t row = 0; row < rows; ++row) {
+      unpack(/*rows=*/1, head.head_size, 1.0F / sums[row], result + row * size, size,
+             context + (first + row) * context_stride, context_stride);
+    }
   }
 }
 

@@ -65,12 +65,18 @@ double sum_of_squares(size_t count, const float* x);
 /// f32 to bf16, to nearest even.
 void to_bf16(size_t count, const float* x, uint16_t* y);
 
-/// One row: x becomes softmax(x), 0 from `columns` to `padded`. Returns log(sum(exp(x))).
-float softmax(size_t columns, size_t padded, float* x);
+/// What makes a softmax of powers, see softmax_powers.
+struct PowerSums {
+  float sum;          ///< the powers by it are the softmax
+  float log_sum_exp;  ///< log(sum(exp(factor x)))
+};
+/// One row: x becomes exp(factor x - max(factor x)), factor above 0; it is 0 from `columns` to
+/// `padded`, the next multiple of 16.
+PowerSums softmax_powers(size_t columns, size_t padded, float factor, float* x);
 
 /// One row of the derivative of softmax with dropout, p = exp(x - log_sum_exp) made again: dp
-/// becomes p * (mask * dp - mean), and x becomes p * mask, both 0 from `columns` to `padded`. mask
-/// may be null (1).
+/// becomes p * (mask * dp - mean), and x becomes p * mask, both 0 from `columns` to `padded`, the
+/// next multiple of 16; what stands there before is read. mask may be null (1).
 void softmax_backward(size_t columns, size_t padded, float log_sum_exp, const float* mask,
                       float mean, float* x, float* dp);
 

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/cpu/kernels.h"
 
@@ -97,34 +99,27 @@ HWY_INLINE void clear(size_t begin, size_t end, float* x) {
   }
 }
 
-float softmax(size_t columns, size_t padded, float* x) {
-  float most = x[0];
-  const Lanes lanes;
-  auto highest = hn::Set(lanes, most);
-  size_t i = 0;
-  for (; i + hn::Lanes(lanes) <= columns; i += hn::Lanes(lanes)) {
-    highest = hn::Max(highest, hn::LoadU(lanes, x + i));
+PowerSums softmax_powers(size_t columns, size_t padded, float factor, float* x) {
+  const Lanes d;
+  std::fill(x + columns, x + padded, -std::numeric_limits<float>::infinity());
+  auto highest = hn::LoadU(d, x);
+  for (size_t i = hn::Lanes(d); i < padded; i += hn::Lanes(d)) {
+    highest = hn::Max(highest, hn::LoadU(d, x + i));
   }
-  most = hn::GetLane(hn::MaxOfLanes(lanes, highest));
-  for (; i < columns; ++i) {
-    most = x[i] > most ? x[i] : most;
-  }
-  const float sum = sum_vectors(columns, [&](auto d, size_t at) {
-    const auto value = exponential(d, hn::Sub(hn::LoadU(d, x + at), hn::Set(d, most)));
-    hn::StoreU(value, d, x + at);
-    return value;
+  const float most = factor * hn::GetLane(hn::MaxOfLanes(d, highest));
+  const float sum = sum_vectors(padded, [&](auto tag, size_t i) {
+    const auto scaled = hn::MulSub(hn::LoadU(tag, x + i), hn::Set(tag, factor), hn::Set(tag, most));
+    const auto power = exponential(tag, scaled);
+    hn::StoreU(power, tag, x + i);
+    return power;
   });
-  const float factor = 1.0F / sum;
-  for_vectors(columns, [&](auto d, size_t at) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, x + at), hn::Set(d, factor)), d, x + at);
-  });
-  clear(columns, padded, x);
-  return most + std::log(sum);
+  return {sum, most + std::log(sum)};
 }
 
 void softmax_backward(size_t columns, size_t padded, float log_sum_exp, const float* mask,
                       float mean, float* x, float* dp) {
-  for_vectors(columns, [&](auto d, size_t i) {
+  const Lanes d;
+  for (size_t i = 0; i < padded; i += hn::Lanes(d)) {
     const auto p = exponential(d, hn::Sub(hn::LoadU(d, x + i), hn::Set(d, log_sum_exp)));
     auto kept = p;
     auto gradient = hn::LoadU(d, dp + i);
@@ -135,7 +130,7 @@ void softmax_backward(size_t columns, size_t padded, float log_sum_exp, const fl
     }
     hn::StoreU(kept, d, x + i);
     hn::StoreU(hn::Mul(p, hn::Sub(gradient, hn::Set(d, mean))), d, dp + i);
-  });
+  }
   clear(columns, padded, x);
   clear(columns, padded, dp);
 }
@@ -204,15 +199,15 @@ HWY_AFTER_NAMESPACE();
 namespace bertrand::cpu {
 
 HWY_EXPORT(small_multiply);
-HWY_EXPORT(softmax);
+HWY_EXPORT(softmax_powers);
 HWY_EXPORT(softmax_backward);
 HWY_EXPORT(copy_rows);
 HWY_EXPORT(transpose);
 
 void small_multiply(const SmallProduct& product) { HWY_DYNAMIC_DISPATCH(small_multiply)(product); }
 
-float softmax(size_t columns, size_t padded, float* x) {
-  return HWY_DYNAMIC_DISPATCH(softmax)(columns, padded, x);
+PowerSums softmax_powers(size_t columns, size_t padded, float factor, float* x) {
+  return HWY_DYNAMIC_DISPATCH(softmax_powers)(columns, padded, factor, x);
 }
 
 void softmax_backward(size_t columns, size_t padded, float log_sum_exp, const float* mask,

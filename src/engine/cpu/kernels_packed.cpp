@@ -47,6 +47,12 @@ constexpr bool kFetchesAhead = true;
 // The same where B is packed just before, so that strips of A and a group of its panels stay there.
 constexpr size_t kGradientDepth = 256;
 
+#if HWY_TARGET <= HWY_AVX3
+constexpr GradientTile kMostGradientTile = {2 * kMostBlockRows, 768};
+#else
+constexpr GradientTile kMostGradientTile = {kMostBlockRows, 384};
+#endif
+
 // Panels of B that are packed together, so that a row's cache lines next to one another are read at
 // once.
 constexpr size_t kGroup = 4;
@@ -357,6 +363,7 @@ size_t gradient_scratch(size_t rows) {
   return (rows / kStrip + 1) * strip_size(kGradientDepth) + kGroup * width() * kGradientDepth;
 }
 
+GradientTile most_gradient_tile() { return kMostGradientTile; }
 size_t panel_width() { return width(); }
 size_t strip_height() { return kStrip; }
 
@@ -370,6 +377,7 @@ namespace bertrand::cpu {
 HWY_EXPORT(multiply_packed);
 HWY_EXPORT(multiply_gradient);
 HWY_EXPORT(gradient_scratch);
+HWY_EXPORT(most_gradient_tile);
 HWY_EXPORT(panel_width);
 HWY_EXPORT(strip_height);
 
@@ -418,6 +426,8 @@ void transpose_panels(size_t k, size_t n, size_t width, const float* panels, siz
     }
   }
 }
+
+GradientTile most_gradient_tile() { return HWY_DYNAMIC_DISPATCH(most_gradient_tile)(); }
 
 size_t gradient_scratch(size_t rows) { return HWY_DYNAMIC_DISPATCH(gradient_scratch)(rows); }
 

@@ -69,9 +69,9 @@ void Network::prepare(const PackedBatch& batch, const float* parameters, const D
   logits_.end.resize(tokens_);
   for (WorkerScratch& scratch : scratch_) {
     if (training_ && bf16_) {
-      scratch.bf16_product.reserve(library_ ? 0 : bf16_gradient_scratch(kMostBlockRows));
+      scratch.bf16_product.reserve(library_ ? 0 : bf16_gradient_scratch(most_gradient_tile().rows));
     } else if (training_) {
-      scratch.product.reserve(gradient_scratch(kMostBlockRows));
+      scratch.product.reserve(gradient_scratch(most_gradient_tile().rows));
     }
     if (int8_) {
       scratch.int8.reserve(block_rows_, std::max(hidden(), wide()));

@@ -39,14 +39,16 @@ size_t PanelSquares::panels(const Weight& weight) const {
   return (weight.n + layout_.panel_width - 1) / layout_.panel_width;
 }
 
-void PanelSquares::sum(const Weight& weight, size_t first_row, size_t first_panel, size_t panels,
-                       const float* gradients) {
+void PanelSquares::sum(const Weight& weight, size_t first_row, size_t rows, size_t first_panel,
+                       size_t panels, const float* gradients) {
   const size_t width = layout_.panel_width;
-  const size_t rows = std::min(kRows, weight.k - first_row);
   for (size_t panel = first_panel; panel < first_panel + panels; ++panel) {
-    const size_t block = panel * blocks(weight.k) + first_row / kRows;
-    const float* begin = gradients + weight.offset + (panel * weight.k + first_row) * width;
-    squares_[weights_[weight.number].begin + block] = sum_of_squares(rows * width, begin);
+    for (size_t row = first_row; row < first_row + rows; row += kRows) {
+      const size_t block = panel * blocks(weight.k) + row / kRows;
+      const float* begin = gradients + weight.offset + (panel * weight.k + row) * width;
+      squares_[weights_[weight.number].begin + block] =
+          sum_of_squares(std::min(kRows, weight.k - row) * width, begin);
+    }
   }
 }
 
@@ -67,9 +69,8 @@ void PanelSquares::need(const float* gradients, ThreadPool& pool) {
   }
   pool.for_each(tasks.size(), [&](size_t index, unsigned) {
     const auto& [weight, panel] = tasks[index];
-    for (size_t row = 0; row < weight->k; row += kRows) {
-      sum(*weight, row, panel, std::min(kPanels, panels(*weight) - panel), gradients);
-    }
+    sum(*weight, /*first_row=*/0, weight->k, panel, std::min(kPanels, panels(*weight) - panel),
+        gradients);
   });
   known_ = true;
 }

@@ -15,8 +15,8 @@ class PanelSquares {
  public:
   explicit PanelSquares(const Layout& layout);
 
-  /// Of the block of `gradients` that begins at `first_row`, in some panels of a weight.
-  void sum(const Weight& weight, size_t first_row, size_t first_panel, size_t panels,
+  /// Of whole blocks of `gradients`: `rows` rows from `first_row` on, in some panels of a weight.
+  void sum(const Weight& weight, size_t first_row, size_t rows, size_t first_panel, size_t panels,
            const float* gradients);
 
   /// Sums all blocks, unless they are known.

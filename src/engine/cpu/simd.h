@@ -17,7 +17,6 @@ namespace bertrand::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using Lanes = hn::ScalableTag<float>;
-using OneLane = hn::CappedTag<float, 1>;
 
 // Steps of a product's inner loop at once. Where vectors are short, counting takes a tenth of all
 // instructions; with AVX-512 GCC 12 would have no register left.
@@ -27,19 +26,36 @@ constexpr size_t kSteps = 1;
 constexpr size_t kSteps = 2;
 #endif
 
-/// Calls body(tag, i) for whole vectors, then for single elements: no element past the end is
-/// touched.
+/// Calls body(tag, i) for whole vectors, then for what is left by ever shorter ones: no element
+/// past the end is touched.
+template <typename D, typename Body>
+HWY_INLINE void for_vectors_from(D d, size_t i, size_t count, const Body& body) {
+  const size_t step = hn::Lanes(d);
+  for (; i + step <= count; i += step) {
+    body(d, i);
+  }
+  if constexpr (hn::MaxLanes(d) > 1) {
+    for_vectors_from(hn::Half<D>(), i, count, body);
+  }
+}
+
 template <typename Body>
 HWY_INLINE void for_vectors(size_t count, const Body& body) {
-  const Lanes lanes;
-  const size_t step = hn::Lanes(lanes);
-  size_t i = 0;
-  for (; i + step <= count; i += step) {
-    body(lanes, i);
+  for_vectors_from(Lanes(), /*i=*/0, count, body);
+}
+
+/// The sum of term(tag, i) over the elements from i on, by vectors of ever fewer lanes.
+template <typename D, typename Term>
+HWY_INLINE float sum_from(D d, size_t i, size_t count, const Term& term) {
+  float sum = 0;
+  if (i + hn::Lanes(d) <= count) {
+    sum = hn::GetLane(hn::SumOfLanes(d, term(d, i)));
+    i += hn::Lanes(d);
   }
-  for (; i < count; ++i) {
-    body(OneLane(), i);
+  if constexpr (hn::MaxLanes(d) > 1) {
+    sum += sum_from(hn::Half<D>(), i, count, term);
   }
+  return sum;
 }
 
 /// The sum of term(tag, i) over all elements.
@@ -57,9 +73,9 @@ HWY_INLINE float sum_vectors(size_t count, const Term& term) {
   for (; i + step <= count; i += step) {
     sum0 = hn::Add(sum0, term(lanes, i));
   }
-  float sum = hn::GetLane(hn::SumOfLanes(lanes, hn::Add(sum0, sum1)));
-  for (; i < count; ++i) {
-    sum += hn::GetLane(term(OneLane(), i));
+  const float sum = hn::GetLane(hn::SumOfLanes(lanes, hn::Add(sum0, sum1)));
+  if constexpr (hn::MaxLanes(lanes) > 1) {
+    return sum + sum_from(hn::Half<Lanes>(), i, count, term);
   }
   return sum;
 }

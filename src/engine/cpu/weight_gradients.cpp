@@ -47,20 +47,20 @@ void Network::weight_gradients_in_panels(TaskList& tasks, std::span<const Weight
     WeightSource source;
     size_t first_row, rows, first_panel, panels;
   };
-  // The rows' share of the activations stays in the second-level cache; columns are enough to make
-  // up for packing it, and few enough that every thread has several tiles.
-  constexpr size_t kRows = kMostBlockRows;
-  constexpr size_t kTilesAThread = 8;
+  // Columns are enough to make up for packing the rows' share of the activations, and few enough
+  // that every thread has several tiles.
+  constexpr size_t kTilesAThread = 4;
+  const GradientTile most = most_gradient_tile();
   const size_t area = hidden() * (4 * hidden() + 2 * wide()) / (pool_.size() * kTilesAThread);
   const size_t most_panels =
-      std::clamp(area / kRows, size_t{96}, size_t{384}) / layout_.panel_width;
+      std::clamp(area / most.rows, size_t{96}, most.columns) / layout_.panel_width;
   std::vector<Tile> tiles;
   for (const WeightSource& source : sources) {
     const Weight& weight = *source.weight;
     const size_t panels = (weight.n + layout_.panel_width - 1) / layout_.panel_width;
-    for (size_t row = 0; row < weight.k; row += kRows) {
+    for (size_t row = 0; row < weight.k; row += most.rows) {
       for (size_t panel = 0; panel < panels; panel += most_panels) {
-        tiles.push_back({source, row, std::min(kRows, weight.k - row), panel,
+        tiles.push_back({source, row, std::min(most.rows, weight.k - row), panel,
                          std::min(most_panels, panels - panel)});
       }
     }
@@ -84,7 +84,8 @@ void Network::weight_gradients_in_panels(TaskList& tasks, std::span<const Weight
                           tile.first_row, tile.rows, tile.first_panel, tile.panels, accumulate},
           scratch_[worker].product.data());
     }
-    all_gradients.squares->sum(*weight, tile.first_row, tile.first_panel, tile.panels, gradients);
+    all_gradients.squares->sum(*weight, tile.first_row, tile.rows, tile.first_panel, tile.panels,
+                               gradients);
   });
 }
 

@@ -116,10 +116,17 @@ TEST_P(Kernels, SoftmaxAndItsDerivative) {
       return std::pair(p, std::log(sum));
     };
     auto dropped = x;
-    const float log_sum = cpu::softmax(columns, padded, x.data());
+    constexpr float kFactor = 0.25F;
+    for (float& value : x) {
+      value /= kFactor;
+    }
+    const auto [power_sum, log_sum] = cpu::softmax_powers(columns, padded, kFactor, x.data());
+    for (float& power : x) {
+      power /= power_sum;
+    }
     const auto [p, expected_log_sum] = softmax();
     ASSERT_NEAR(static_cast<double>(log_sum), expected_log_sum, 1e-5);
-    const auto mask = random_floats(columns, 2);
+    const auto mask = random_floats(padded, 2);
     const auto dy = random_floats(columns, 3);
     const auto loss = [&] {
       const Doubles now = softmax().first;
@@ -152,8 +159,10 @@ TEST_P(Kernels, SoftmaxAndItsDerivative) {
 TEST_P(Kernels, SoftmaxOfHugeScoresStaysFinite) {
   std::vector<float> x = {1e4F, -1e4F, 1e4F, 0};
   x.resize(16);
-  EXPECT_NEAR(cpu::softmax(4, 16, x.data()), 1e4F + std::log(2.0F), 1e-2F);
-  EXPECT_FLOAT_EQ(x[0], 0.5F);
+  const auto [sum, log_sum_exp] = cpu::softmax_powers(4, 16, /*factor=*/0.5F, x.data());
+  EXPECT_NEAR(log_sum_exp, 5e3F + std::log(2.0F), 1e-2F);
+  EXPECT_FLOAT_EQ(sum, 2);
+  EXPECT_FLOAT_EQ(x[0], 1);
   EXPECT_EQ(x[1], 0);
 }
 
@@ -163,8 +172,8 @@ TEST_P(Kernels, SoftmaxOfNotANumberIsNone) {
   for (const size_t columns : {1U, 9U, 16U}) {
     std::vector<float> x(16, 0.5F);
     x[columns - 1] = nan;
-    cpu::softmax(columns, 16, x.data());
-    EXPECT_TRUE(std::isnan(x[0])) << columns;
+    EXPECT_TRUE(std::isnan(cpu::softmax_powers(columns, 16, /*factor=*/1, x.data()).sum))
+        << columns;
     std::vector<float> p(16, nan);
     std::vector<float> dp(16);
     cpu::softmax_backward(columns, 16, /*log_sum_exp=*/0.0F, /*mask=*/nullptr, /*mean=*/0.0F,
