@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 MODELS = ["minilm", "bert-base"]
 # In this order, so that what time does not suffice for matters least.
-WORK = ["ask", "bench", "f1", "inference", "int8", "bf16", "training", "latency", "memory"]
+WORK = ["ask", "f1", "f1-bf16", "bench", "inference", "int8", "bf16", "training", "latency", "memory"]
 PEERS = ["torch", "torch-compile", "onnxruntime", "openvino"]
 # Through LibTorch, on the CPU or a device.
 WORK_TORCH = ["latency", "inference", "training"]
@@ -44,7 +44,8 @@ def parse_flags():
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--pairs", type=int)
     parser.add_argument("--minutes", type=float, default=120)
-    parser.add_argument("--data", type=Path)
+    for name in ("--data", "--train", "--base"):
+        parser.add_argument(name, type=Path)
     parser.add_argument("--out", default=HERE.parent / "build/compare.json")
     parser.add_argument("--quick", action="store_true")
     flags = parser.parse_args()

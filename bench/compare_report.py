@@ -19,7 +19,7 @@ FLOORS_ALL = {"scaling": 0.95, "own bf16": 1.6, "own bf16, AMX": 3.0}
 # Through LibTorch on a GPU in bf16, of the time of transformers, compiled and not.
 FLOORS_DEVICE = {"training": 1.5, "latency": 2.0, "inference": 2.0}
 MOST_SPREAD = 1.5  # 99th percentile of latency by its median, at most
-MOST_F1_LOST = 0.3  # in 8 bits
+MOST_F1_LOST = 0.3  # in 8 bits, and by training in bf16
 
 
 def floor_of(model, what, precision):

@@ -23,7 +23,7 @@ import compare_report
 
 def flags(folder, **others):
     given = dict(out=folder / "compare.json", minutes=1, quick=False, threads=2, pairs=3, model=[],
-                 work=[], peers=[], precision="fp32", data=None)  # fmt: skip
+                 work=[], peers=[], precision="fp32", data=None, train=None, base=None)  # fmt: skip
     return types.SimpleNamespace(**(given | others))
 
 
@@ -129,6 +129,38 @@ class Choices(unittest.TestCase):
         made.try_to("f1", made.f1)
         self.assertEqual(len(made.missing), 2)
         self.assertIn("give --data", made.missing[1])
+
+    def test_training_in_bf16_is_scored_against_f32(self):
+        """A made-up program that trains to, and scores, what its precision says."""
+        programs = self.folder / "bin"
+        programs.mkdir()
+        log = self.folder / "log"
+        (programs / "bertrand").write_text(f"""#!{sys.executable}
+import json, pathlib, sys
+words = dict(zip(sys.argv[3::2], sys.argv[4::2])) if sys.argv[2] == "evaluate" else {{}}
+print(*sys.argv[1:], file=open({str(log)!r}, "a"))
+if sys.argv[2] == "train":
+    made = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+    made.mkdir()
+    (made / "precision").write_text(sys.argv[sys.argv.index("--precision") + 1])
+else:
+    assert words["--precision"] == "fp32", words
+    of = pathlib.Path(words["--model"], "precision").read_text()
+    print(json.dumps({{"f1": {{"bf16": 70.0, "fp32": 70.2}}[of]}}))
+""")
+        (programs / "bertrand").chmod(0o755)
+        here = Path(__file__)
+        made = self.comparison(bin=programs, data=here, train=here, base=self.folder)
+        made.f1_bf16()
+        row = made.rows[0]
+        self.assertEqual((row["work"], row["precision"], row["floor"]), ("F1 after 20000 windows", "bf16", 1.0))
+        self.assertEqual((row["bertrand"], round(row["other"], 6)), (70.0, 69.9))
+        self.assertEqual(compare_report.verdict(row), "ok")
+        trained = [line for line in log.read_text().splitlines() if " train " in f" {line} "]
+        self.assertEqual(len(trained), 2)
+        for line in trained:
+            self.assertIn("--max-steps 625 --batch-size 32 ", line)
+            self.assertIn("--seed 42 ", line)
 
     def test_with_amx_bf16_has_more_to_reach(self):
         self.assertEqual(compare_report.floor_of("minilm", "own bf16", "bf16"), 1.6)
